@@ -2,6 +2,7 @@
 
 mod cp;
 mod floor;
+mod get;
 mod nginx;
 mod rsync;
 mod sftp;
@@ -10,6 +11,7 @@ mod tus;
 
 pub(crate) use cp::Cp;
 pub(crate) use floor::FloorProgram;
+pub(crate) use get::{CurlGet, RsyncGet, Scp, TowlineGet};
 pub(crate) use nginx::Nginx;
 pub(crate) use rsync::Rsync;
 pub(crate) use sftp::Sftp;

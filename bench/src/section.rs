@@ -3,6 +3,7 @@
 
 mod big;
 mod counters;
+mod get;
 mod idle;
 mod many;
 mod resume;
@@ -66,6 +67,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
     let mut sections: Vec<Box<dyn Section>> = vec![
         Box::new(big::Big { bytes: compare.size_bytes() }),
         Box::new(small::Small { files: compare.files() }),
+        Box::new(get::Get { bytes: compare.size_bytes() }),
     ];
     let mut goal_tests: Vec<Box<dyn GoalTest>> = vec![
         Box::new(many::Many::new(quick)),

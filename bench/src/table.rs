@@ -12,7 +12,7 @@ const WIDTHS: [usize; 9] = [8, 7, 7, 7, 7, 7, 6, 7, 7];
 
 /// All sections, each with who failed and who was skipped.
 pub(crate) fn of(results: &Results) -> String {
-    let mut text = format!("{}\n", results.machine);
+    let mut text = wrapped(&results.machine.to_string());
     for section in &results.sections {
         section_of(&mut text, section, results);
     }
@@ -20,6 +20,24 @@ pub(crate) fn of(results: &Results) -> String {
         trial_of(&mut text, goal_test);
     }
     let _ = writeln!(text, "\nall of it took {}", rounded(results.took));
+    text
+}
+
+/// Lines of at most 80 characters, broken between words: a processor may have a long name.
+fn wrapped(words: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.split(' ') {
+        let length = word.chars().count();
+        if column > 0 {
+            let is_full = column + 1 + length > 80;
+            text.push(if is_full { '\n' } else { ' ' });
+            column = if is_full { 0 } else { column + 1 };
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
     text
 }
 
@@ -130,4 +148,19 @@ fn two_digits(figure: f64) -> String {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn a_processor_with_a_long_name_goes_onto_a_second_line() {
+        let machine = "2 cores (Some Maker(R) Processor of the Third Line 9999X), 24 GiB of memory, \
+                       Linux 6.18.44-fc-v657, ext4";
+        let text = wrapped(machine);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(text.trim_end().replace('\n', " "), machine);
+    }
 }

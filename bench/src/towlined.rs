@@ -60,6 +60,15 @@ impl Towlined {
         Ok(towline)
     }
 
+    /// The command that fetches a file or a folder from it as that path, which is new.
+    pub(crate) fn get(&self, name: impl AsRef<Path>, path: &Path) -> Result<Command> {
+        let mut towline = program::own("towline")?;
+        towline.args(["get", "--quiet"]).arg(name.as_ref()).arg("-o").arg(path);
+        towline.args(["--to", &self.address().to_string()]);
+        towline.arg("--token-file").arg(self.token_file()?);
+        Ok(towline)
+    }
+
     /// What the first start has written for its first user.
     pub(crate) fn token(&self) -> Result<String> {
         let token = std::fs::read_to_string(self.token_file()?).context("cannot read the token")?;

@@ -77,7 +77,7 @@ fn a_section_that_is_none_is_refused() {
     let output = compare(folder.path(), &["--section", "huge"]);
     assert!(!output.status.success());
     let said = text(&output.stderr);
-    assert!(said.contains("there are big, small, many"), "{said}");
+    assert!(said.contains("there are big, small, get, many"), "{said}");
 }
 
 /// Each in its quick form, which takes a second or two.

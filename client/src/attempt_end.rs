@@ -40,7 +40,7 @@ impl AttemptEnd {
     pub(crate) fn refused(reply: ErrorReply) -> Self {
         let reply = Box::new(reply);
         match reply.code {
-            Code::ShuttingDown | Code::Internal => Self::Later(reply),
+            Code::ShuttingDown | Code::Internal | Code::Busy => Self::Later(reply),
             // On channel 0 the reply is about the number of connections: other connections end, and
             // then the server has room.
             Code::TooMany if reply.channel == Channel::default() => Self::Later(reply),
@@ -77,11 +77,11 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
     match reply.code {
         Code::ShuttingDown => "the server is stopping".to_owned(),
         Code::TooMany => "the server has too many connections".to_owned(),
-        Code::NoSpace => "the server is out of disk space".to_owned(),
+        Code::NoSpace => "the server's disk is full".to_owned(),
         Code::Internal => {
             // The rest of the message says what the server keeps; the client says that itself.
             let what = reply.message.split(';').next().unwrap_or_default();
-            format!("the server has a fault of its own: {}", crate::text::printable(what))
+            format!("the server has an internal error: {}", crate::text::printable(what))
         }
         _ => crate::text::printable(&reply.message),
     }

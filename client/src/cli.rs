@@ -3,23 +3,30 @@
 
 mod about;
 mod arguments;
+mod dry_run;
 mod error;
 mod forget;
 #[cfg(unix)]
 mod get;
 mod habits;
 mod job;
+mod json;
+mod known_servers;
 mod list;
+mod listed;
 mod listing_order;
 mod log;
 mod ls;
 mod mkdir;
+mod movement;
 mod mv;
 mod nodes;
 mod order;
 mod output;
 mod printer;
 mod put;
+mod put_pipe;
+mod question;
 mod resolve;
 mod restore;
 mod resume;
@@ -27,13 +34,19 @@ mod rm;
 mod runtime;
 mod selection;
 mod sending;
+mod sent_again;
+mod server_among;
 mod signals;
+mod unfinished;
 mod verify;
 mod versions;
+#[cfg(unix)]
+mod watch;
 
 use crate::exit::Exit;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
+use error::Reader;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -45,13 +58,14 @@ pub fn main() -> ExitCode {
 /// [`main`] inside another program, where the arguments are not those of the process. The first of
 /// them is the name of the program, as in [`std::env::args_os`].
 pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,
         Err(error) if habits::is_help_of_help(&error) => {
             return run_from(["towline".into(), "--help".into()]);
         }
         Err(error) => {
-            let error = habits::with_tip(error);
+            let error = habits::with_tip(error, &typed);
             // Where the error cannot be printed, only the exit code tells of it.
             let printed = error.print();
             if error.use_stderr() {
@@ -62,10 +76,15 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let json = arguments.command.is_for_programs();
+    if arguments.command.is_quiet() {
+        output::be_quiet();
+    }
     let ended = match arguments.command {
         Command::Put(put) => put::run(put),
         #[cfg(unix)]
         Command::Get(get) => get::run(get),
+        #[cfg(unix)]
+        Command::Watch(watch) => watch::run(&watch),
         Command::Ls(list) => ls::run(&list),
         Command::Rm(remove) => rm::run(&remove),
         Command::Mv(moved) => mv::run(&moved),
@@ -88,7 +107,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = match ended {
         Ok(exit) => exit,
         Err(error) => {
-            output::say(&error.to_string());
+            error.report(None, Reader::of(json));
             error.exit
         }
     };

@@ -1,18 +1,26 @@
 //! A client of one server: its settings and its connection. What it does is in the files of
 //! `client/`: `put` (one file), `many` (many files), `questions` (everything else).
 
+mod answer_size;
 #[cfg(unix)]
 pub(crate) mod get;
 #[cfg(test)]
 mod hostile;
+mod make;
 pub(crate) mod many;
+mod pipe;
 mod put;
 mod questions;
 mod retry;
+#[cfg(unix)]
+mod running;
 #[cfg(test)]
 mod scripted;
 pub(crate) mod tree;
 mod work;
+
+#[cfg(unix)]
+pub(crate) use retry::Wait;
 
 use crate::address::ServerAddress;
 use crate::attempt_end::AttemptEnd;
@@ -20,6 +28,7 @@ use crate::connection::Connection;
 use crate::events::Listener;
 use crate::failure::Failure;
 use crate::route::Route;
+use crate::security::Security;
 use crate::timeouts::Timeouts;
 use crate::token::Token;
 use crate::transfer::attempt::Attempt;
@@ -52,6 +61,8 @@ pub struct Client {
     jobs: Vec<JobEntry>,
     /// The server has accepted a login, in this run or in an earlier one.
     was_met: bool,
+    /// The server has accepted a login in this run.
+    has_logged_in: bool,
     /// How many connections in a row were lost without a byte of a file received, although the
     /// login had arrived.
     in_vain: u32,
@@ -73,6 +84,7 @@ impl Client {
             expected: None,
             jobs: Vec::new(),
             was_met: false,
+            has_logged_in: false,
             in_vain: 0,
             token,
             token_file: None,
@@ -122,6 +134,13 @@ impl Client {
         self
     }
 
+    /// How the connections are protected: [`Security::usual`] where it is not said.
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Self {
+        self.route.secure(security);
+        self
+    }
+
     /// Uploads to that store alone and asks no other one: a document number means something else
     /// in another store, and the files may not be meant for it.
     #[must_use]
@@ -146,6 +165,11 @@ impl Client {
         self.was_met
     }
 
+    /// Whether the server has accepted a login in this run.
+    pub(crate) fn has_logged_in(&self) -> bool {
+        self.has_logged_in
+    }
+
     /// Sets how long the client waits for each step.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
@@ -157,6 +181,12 @@ impl Client {
     #[must_use]
     pub fn server(&self) -> &ServerAddress {
         self.route.server()
+    }
+
+    /// Closes the connection, where there is one: a long pause follows. The next request opens
+    /// another.
+    pub(crate) fn hang_up(&mut self) {
+        self.connection = None;
     }
 
     /// The open connection, or a new one.
@@ -174,6 +204,7 @@ impl Client {
                 return Err(Failure::OtherServer { document_id: None, server }.into());
             }
             self.was_met = true;
+            self.has_logged_in = true;
             self.note_store(store);
             self.connection = Some(opened);
         }

@@ -4,6 +4,8 @@
 mod closing;
 mod login;
 mod question;
+mod tls;
+mod transport;
 
 use crate::attempt_end::AttemptEnd;
 use crate::block_reader::Block;
@@ -12,12 +14,10 @@ use crate::route::greeting::Greeting;
 use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
 use crate::timeouts::Timeouts;
-use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::limits::CHANNELS_MAX;
@@ -25,6 +25,7 @@ use towline_protocol::reply::Welcome;
 use towline_protocol::request::Ping;
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue, Offset};
+use transport::Transport;
 
 /// The most bytes of one write where the rate is limited.
 const LIMITED_WRITE_BYTES: usize = 1 << 20;
@@ -76,7 +77,7 @@ pub(crate) enum Step {
 /// waits for writing, so the buffers of both directions cannot be full for ever.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     decoder: Decoder,
     send_queue: SendQueue,
     limit: Option<Arc<RateLimit>>,
@@ -99,6 +100,8 @@ pub(crate) struct Connection {
     broken: Option<io::Error>,
     channel: u32,
     welcome: Welcome,
+    /// How long the server took to answer the login: a round trip of the link, and little more.
+    round_trip: Duration,
 }
 
 impl Connection {
@@ -110,6 +113,11 @@ impl Connection {
         &self.welcome
     }
 
+    /// How long an answer takes at least on this link.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// Whether the server has a feature.
     pub(crate) fn knows(&self, feature: &str) -> bool {
         self.welcome.features.iter().any(|word| word == feature)
@@ -117,9 +125,9 @@ impl Connection {
 
     /// A channel that was not used lately.
     pub(crate) fn new_channel(&mut self) -> Channel {
-        // The numbers repeat after half of the channels that a server has to allow: long after
-        // the last reply on the same channel.
-        let cycle = u32::try_from(CHANNELS_MAX / 2).unwrap_or(1).min(self.welcome.max_channels);
+        // The numbers repeat after all channels that a server has to allow: long after the last
+        // reply on the same channel.
+        let cycle = u32::try_from(CHANNELS_MAX).unwrap_or(1).min(self.welcome.max_channels);
         self.channel = self.channel % cycle.max(1) + 1;
         Channel(self.channel)
     }
@@ -136,6 +144,11 @@ impl Connection {
     pub(crate) fn queue_block(&mut self, channel: Channel, chunk_bytes: u32, block: Block) {
         let chunk_bytes = chunk_bytes.min(self.welcome.max_chunk_size);
         self.send_queue.push_block(channel, chunk_bytes, block);
+    }
+
+    /// Queues one chunk, which is copied; it counts as a block.
+    pub(crate) fn queue_chunk(&mut self, channel: Channel, offset: Offset, bytes: &[u8]) {
+        self.send_queue.push_chunk(channel, offset, bytes);
     }
 
     /// Whether one more block may be queued.
@@ -157,7 +170,7 @@ impl Connection {
     /// bytes that are sent again on another connection must not arrive twice.
     pub(crate) fn abandon(&self) {
         // Where that fails, the socket is closed already.
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
     }
 
     /// Drops the queue, except for the rest of a frame that is half written.
@@ -263,7 +276,8 @@ impl Connection {
     }
 
     fn interest(&self) -> Interest {
-        if self.send_queue.is_empty() || self.is_throttled {
+        let is_written = self.send_queue.is_empty() && !self.stream.has_unsent();
+        if is_written || self.is_throttled {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
@@ -303,7 +317,8 @@ impl Connection {
     /// is read: the server may have sent the reason why it closed the connection.
     fn write_some(&mut self) -> bool {
         self.is_throttled = false;
-        if self.send_queue.is_empty() || self.broken.is_some() {
+        let is_written = self.send_queue.is_empty() && !self.stream.has_unsent();
+        if is_written || self.broken.is_some() {
             return false;
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -316,7 +331,7 @@ impl Connection {
             return false;
         }
         let count = self.send_queue.slices(&mut slices, allowed);
-        let written = self.stream.try_write_vectored(&slices[..count]);
+        let written = self.stream.try_write(&slices[..count]);
         if let Some(limit) = &self.limit {
             limit.give_back(allowed - written.as_ref().map_or(0, |written| *written));
         }

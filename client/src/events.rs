@@ -1,6 +1,7 @@
 //! The events of a run, which a listener receives.
 
 use crate::document::Document;
+use crate::walk::NotKept;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,12 +99,12 @@ pub enum Event {
     Fetching(Fetching),
     /// A file is here, whole and verified.
     Fetched(Fetched),
-    /// A folder or link is here.
+    /// A folder or link is here, or where files are sent, on the server.
     Made {
         /// The local path.
         #[serde(serialize_with = "lossy")]
         path: PathBuf,
-        /// It was here before.
+        /// It was there before.
         existing: bool,
     },
     /// The last event of a run: how its files ended.
@@ -145,6 +146,7 @@ impl Fetching {
             filename: name.to_string_lossy().into_owned(),
             folder: Vec::new(),
             filesize: self.filesize,
+            is_open: false,
             received: Offset::ZERO,
             durable: Offset::ZERO,
             held_bytes: self.fetched,
@@ -182,6 +184,8 @@ pub struct FetchSummary {
     pub made: usize,
     /// Things that were left out.
     pub skipped: usize,
+    /// Files, folders and links that a rule has left out.
+    pub excluded: usize,
     /// Things that could not be fetched.
     pub failed: usize,
     /// The bytes of files that came from the server, repetitions included.
@@ -203,7 +207,10 @@ pub struct Summary {
     pub renamed: usize,
     /// Files that were already on the server, in their place.
     pub existing: usize,
-    /// Files that were left out: links and special files.
+    /// Links and empty folders that were made on the server.
+    pub made: usize,
+    /// What was left out: pipes, sockets and devices; for an older server links and empty folders,
+    /// too.
     pub skipped: usize,
     /// Files and folders that a rule (`--exclude`, `--include`, an ignore file) left out; what
     /// lies in such a folder is not counted.
@@ -216,6 +223,11 @@ pub struct Summary {
     pub paused: usize,
     /// Files among `paused` that were begun: the server has a part of each.
     pub begun: usize,
+    /// Folders and links that were not made.
+    pub unmade: usize,
+    /// What no server keeps of what was sent.
+    #[serde(flatten)]
+    pub not_kept: NotKept,
     /// The bytes that were sent, including repetitions and the bytes of unfinished files.
     pub sent_bytes: u64,
     /// The bytes of unfinished files that are safe on the server.
@@ -239,8 +251,11 @@ pub struct UploadStatus {
     /// The folders around it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folder: Vec<String>,
-    /// The whole length in bytes.
+    /// The whole length in bytes; while that is not known, what was read so far.
     pub filesize: FileSize,
+    /// The whole length is not known: it comes through a pipe.
+    #[serde(rename = "open", skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
     /// The number of bytes that the server holds without a gap.
     pub received: Offset,
     /// The number of bytes without a gap that survive a power cut of the server.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod exit_code;
+mod name_taken;
 mod refused;
 mod saved_progress;
 #[cfg(test)]
@@ -12,12 +13,15 @@ use crate::address::ServerAddress;
 use crate::route::no_server::NoServer;
 use crate::system::in_words;
 use crate::text::printable;
+pub use name_taken::NameTaken;
 pub use saved_progress::SavedProgress;
 use std::io;
 use std::path::PathBuf;
 use towline_protocol::{Code, ErrorReply};
 use towline_state::StateFileError;
-use towline_types::{BadName, DocumentId, FileHash, FileSize};
+use towline_types::{
+    BadLinkTarget, BadName, DocumentId, DocumentPath, FileHash, FileSize, Fingerprint, NodeKind,
+};
 
 /// Why an upload or a command failed. Its text says what happened, [`exit`](Self::exit) says what
 /// that means for a script, and [`advice`](Self::advice) says what the server keeps and what a
@@ -26,7 +30,7 @@ use towline_types::{BadName, DocumentId, FileHash, FileSize};
 #[non_exhaustive]
 pub enum Failure {
     /// The local file could not be read.
-    #[error("cannot {action} it: {}", in_words(source))]
+    #[error("{}: {}", words::cannot(action), in_words(source))]
     File {
         /// What the client tried to do with the file.
         action: &'static str,
@@ -38,15 +42,15 @@ pub enum Failure {
         kept: Option<SavedProgress>,
     },
     /// The local file was there when the command began, and is not there now.
-    #[error("it was there when this command began and is not there now")]
+    #[error("it was there when this command began, and it is missing now")]
     Gone {
         /// The file.
         path: PathBuf,
     },
     /// The upload with the given number belongs to another user or to another file.
     #[error(
-        "document {document_id} was not begun with this file by the user of this token; put the \
-         file to begin an upload of its own"
+        "document {document_id} is the upload of another file or of another user; `towline put` \
+         begins a new upload for this file"
     )]
     NotYours {
         /// The upload.
@@ -55,8 +59,8 @@ pub enum Failure {
     /// The upload with the given number, or the command to continue, is on another server than the
     /// one that answers at this address.
     #[error(
-        "{} is on another server than the one that answers at {} now",
-        document_id.map_or("what this command has begun".to_owned(), |id| format!("document {id}")),
+        "{} was begun on one server, and now another server answers at {}",
+        document_id.map_or("this command".to_owned(), |id| format!("document {id}")),
         printable(server)
     )]
     OtherServer {
@@ -66,7 +70,7 @@ pub enum Failure {
         server: String,
     },
     /// A folder, a device or another special file where a regular file was expected.
-    #[error("it is {what}, not a regular file")]
+    #[error("it is {what} and not a regular file")]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -74,16 +78,16 @@ pub enum Failure {
         what: &'static str,
     },
     /// `-` where a file was expected.
-    #[error("standard input cannot be uploaded")]
+    #[error("standard input is sent alone and under a name that you give it")]
     StandardInput,
     /// A file whose size is not known before it is read, and which is too long to be read at once.
-    #[error("its size is not known in advance, and it has more than 64 MiB")]
+    #[error("its size is not known before it is read, and it has more than 64 MiB")]
     UnknownSize {
         /// The file.
         path: PathBuf,
     },
     /// A file without an end, such as `/proc/kmsg`: a reader waits for more bytes.
-    #[error("it has no end: a reader of it waits for what comes next")]
+    #[error("it never ends: more data can always follow, as in a log that is being written")]
     NoEnd {
         /// The file.
         path: PathBuf,
@@ -96,11 +100,30 @@ pub enum Failure {
         /// Why.
         reason: BadName,
     },
+    /// A server says a name that nothing may be given here.
+    #[error("its name cannot be used: {reason}{}", words::with_all_in_it(*is_folder))]
+    NameLeftOut {
+        /// The name.
+        name: String,
+        /// Why.
+        reason: BadName,
+        /// It is a folder, and what lies in it is left out with it.
+        is_folder: bool,
+    },
     /// The name is not Unicode, and names on a server are.
-    #[error("its name is not Unicode, and names on a server are")]
+    #[error("its name is not valid Unicode, and a server accepts only Unicode names")]
     NotUnicode {
         /// The name, with the parts that can be shown.
         name: String,
+    },
+    /// What a symbolic link says is no text.
+    #[error("it is a symbolic link whose target is not Unicode, and targets on a server are")]
+    TargetNotUnicode,
+    /// What a symbolic link says is refused by every server.
+    #[error("it is a symbolic link that cannot be sent: {reason}")]
+    BadTarget {
+        /// Why.
+        reason: BadLinkTarget,
     },
     /// The local file changed while it was being sent.
     #[error("the file was changed while it was being sent{}", words::shorter(*is_shorter))]
@@ -149,6 +172,33 @@ pub enum Failure {
         /// How far the upload is.
         kept: Option<SavedProgress>,
     },
+    /// The server has a key that is not known here.
+    #[error("{server} is not known yet; its key is {found}")]
+    KeyUnknown {
+        /// The server.
+        server: ServerAddress,
+        /// Its key.
+        found: Fingerprint,
+    },
+    /// The server has another key than it has to have.
+    #[error(
+        "{server} is not the server that it was: its key is {found}, and it was {expected}. Nothing \
+         was sent, not even the token"
+    )]
+    KeyChanged {
+        /// The server.
+        server: ServerAddress,
+        /// The key that it has to have.
+        expected: Fingerprint,
+        /// The key that it has.
+        found: Fingerprint,
+    },
+    /// What answers speaks no TLS 1.3.
+    #[error("{server} does not answer in TLS; nothing was sent, not even the token")]
+    NoTls {
+        /// The server.
+        server: ServerAddress,
+    },
     /// The server refused the request.
     #[error("{}", refused::sentence(reply))]
     Refused {
@@ -156,6 +206,18 @@ pub enum Failure {
         reply: Box<ErrorReply>,
         /// How far the upload is.
         kept: Option<SavedProgress>,
+    },
+    /// Something else has the name on the server.
+    #[error("{}", refused::taken_sentence(reply, *what))]
+    Taken {
+        /// The server's reply.
+        reply: Box<ErrorReply>,
+        /// What was to get the name.
+        what: NodeKind,
+        /// The folder and the name, as a path on the server.
+        place: String,
+        /// It was to become the next version of the file that is there.
+        replaces: bool,
     },
     /// The file is longer than this server allows.
     #[error("{}", words::too_large(*filesize, *max_bytes))]
@@ -174,7 +236,10 @@ pub enum Failure {
         document_id: Option<DocumentId>,
     },
     /// The server has another hash for the file than this machine.
-    #[error("the file has the hash {here} here and {there} as document {document_id}")]
+    #[error(
+        "the server has other contents than this file: the file has the hash {here}, and document \
+         {document_id} on the server has the hash {there}"
+    )]
     OtherHash {
         /// The document.
         document_id: DocumentId,
@@ -184,12 +249,18 @@ pub enum Failure {
         here: FileHash,
     },
     /// Something has the name that a file is to get here.
-    #[error("{}", words::taken_here(*is_file))]
+    #[error("{by} with this name exists here")]
     LocalExists {
         /// The path.
         path: PathBuf,
-        /// It is another file.
-        is_file: bool,
+        /// What has the name.
+        by: NameTaken,
+    },
+    /// The name is one of those that the client gives to files while it fetches them.
+    #[error("files that are being fetched have names of this form while they are not whole")]
+    StagingName {
+        /// The path.
+        path: PathBuf,
     },
     /// Another process fetches a file into the same place.
     #[error("another towline is fetching it into the same place")]
@@ -198,20 +269,37 @@ pub enum Failure {
         path: PathBuf,
     },
     /// The server does not know the requests that the command needs.
-    #[error("{server} cannot do that: its towlined is older than this towline")]
+    #[error("{server} cannot do that: its version of towlined is too old")]
     NotSupported {
         /// The server.
         server: ServerAddress,
     },
     /// The document is no whole file yet, or no longer.
-    #[error("document {document_id} is not complete on the server")]
+    #[error("document {document_id} is not complete on the server, so it cannot be fetched")]
     NotComplete {
         /// The document.
         document_id: DocumentId,
     },
+    /// The upload of a pipe has ended, and nobody can continue it.
+    #[error("{failure}")]
+    OfPipe {
+        /// Why.
+        failure: Box<Failure>,
+        /// What has arrived could not be deleted: the command that does it.
+        cancel: Option<String>,
+    },
+    /// What was being written to standard output is not whole.
+    #[error("{0}")]
+    OfOutput(Box<Failure>),
     /// The server sent something that the protocol does not allow.
-    #[error("the server does not keep to the protocol: {}", printable(.0))]
+    #[error("the server broke the rules of the protocol: {}", printable(.0))]
     Protocol(String),
+    /// A list of the server has more entries than the caller takes.
+    #[error("the server lists more than {max} files, folders and links")]
+    EndlessList {
+        /// The most that the caller takes.
+        max: u64,
+    },
     /// The caller has asked for a pause.
     #[error("interrupted")]
     Interrupted(Option<SavedProgress>),
@@ -221,15 +309,35 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the file is refused because of its name or its kind: no server takes it, now or
+    /// Whether it is refused because of its name, its kind or, of a link, its target: no server takes it, now or
     /// later.
     pub(crate) fn is_of_name(&self) -> bool {
         match self {
             Self::BadName { .. }
+            | Self::NameLeftOut { .. }
             | Self::NotUnicode { .. }
+            | Self::TargetNotUnicode
+            | Self::BadTarget { .. }
             | Self::NotAFile { .. }
             | Self::StandardInput => true,
             other => other.code() == Some(Code::BadName),
+        }
+    }
+
+    /// Whether it is about the one thing that was asked for, so that others may well be had from
+    /// this server.
+    #[cfg(unix)]
+    pub(crate) fn is_of_one_thing(&self) -> bool {
+        match self {
+            Self::BadName { .. } | Self::NameLeftOut { .. } | Self::NotComplete { .. } => true,
+            Self::Refused { reply, .. } => {
+                !reply.code.closes()
+                    && !matches!(
+                        reply.code,
+                        Code::Unauthorized | Code::AuthExpired | Code::WrongUser
+                    )
+            }
+            _ => false,
         }
     }
 
@@ -237,8 +345,9 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::Refused { reply, .. } => Some(reply.code),
+            Self::Refused { reply, .. } | Self::Taken { reply, .. } => Some(reply.code),
             Self::TooLarge { .. } => Some(Code::SizeLimit),
+            Self::OfPipe { failure, .. } | Self::OfOutput(failure) => failure.code(),
             _ => None,
         }
     }
@@ -271,6 +380,18 @@ impl Failure {
 }
 
 impl Failure {
+    /// The same failure; where something else has the name, with what was to get it.
+    pub(crate) fn of_item(self, what: NodeKind, place: &DocumentPath, replaces: bool) -> Self {
+        match self {
+            Self::Refused { reply, kept: None }
+                if reply.code == Code::Exists && !refused::is_about_folder(&reply) =>
+            {
+                Self::Taken { reply, what, place: place.to_string(), replaces }
+            }
+            other => other,
+        }
+    }
+
     /// The same failure, with what is known of the upload.
     pub(crate) fn with(mut self, known: Option<SavedProgress>) -> Self {
         match &mut self {

@@ -1,31 +1,39 @@
-//! The files that a call was given and that are not begun yet. They come from an iterator that
-//! may block (it may walk through folders), so threads that may block take them from there.
+//! The files, folders and links that a call was given and that are not begun yet. They come from an
+//! iterator that may block (it may walk through folders), so threads that may block take them from
+//! there.
 
 use crate::document::Document;
+use crate::item::{Item, ItemKind};
 use crate::transfer::options::PutOptions;
+use crate::walk::NotKept;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One file of many.
+/// One file, folder or link of many.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedItem {
-    /// The place of the file among those that the iterator has given.
+    /// Its place among those that the iterator has given.
     pub(crate) index: usize,
     pub(crate) document: Document,
+    pub(crate) kind: ItemKind,
     pub(crate) options: PutOptions,
+    /// What no server keeps of it.
+    pub(crate) not_kept: NotKept,
 }
 
 impl FeedItem {
-    /// Whether the file may go in a batch: its upload is not named by a number, and no chunk size
-    /// was asked for.
+    /// Whether it may go in a batch: a folder, a link, or a file whose upload is not named by a
+    /// number and for which no chunk size was asked for.
     pub(crate) fn is_plain(&self) -> bool {
-        self.options.document_id.is_none() && self.options.chunk_bytes.is_none()
+        let is_plain_file =
+            self.options.document_id.is_none() && self.options.chunk_bytes.is_none();
+        is_plain_file || !self.kind.is_file()
     }
 }
 
-type Files = Box<dyn Iterator<Item = (Document, PutOptions)> + Send>;
+type Items = Box<dyn Iterator<Item = (Item, PutOptions)> + Send>;
 
 /// See the module's description. All clones are the same feed.
 #[derive(Clone)]
@@ -34,35 +42,33 @@ pub(crate) struct Feed(Arc<Shared>);
 struct Shared {
     /// Taken from the iterator, or given back: these are the next ones.
     ready: Mutex<VecDeque<FeedItem>>,
-    /// The iterator, and the place that its next file has. The lock is held while the iterator
+    /// The iterator, and the place that its next item has. The lock is held while the iterator
     /// blocks; the one of `ready` never is.
-    files: Mutex<(Files, usize)>,
+    items: Mutex<(Items, usize)>,
     is_at_end: AtomicBool,
 }
 
 impl Feed {
-    pub(crate) fn new(
-        files: impl Iterator<Item = (Document, PutOptions)> + Send + 'static,
-    ) -> Self {
+    pub(crate) fn new(items: impl Iterator<Item = (Item, PutOptions)> + Send + 'static) -> Self {
         Self(Arc::new(Shared {
             ready: Mutex::default(),
-            files: Mutex::new((Box::new(files), 0)),
+            items: Mutex::new((Box::new(items), 0)),
             is_at_end: AtomicBool::new(false),
         }))
     }
 
-    /// The next file; nothing at the end. Blocks.
+    /// The next item; nothing at the end. Blocks.
     pub(crate) fn next(&self) -> Option<FeedItem> {
         let item = lock(&self.0.ready).pop_front();
         item.or_else(|| self.take_from_iterator())
     }
 
-    /// Takes a file back: it is the next one.
+    /// Takes an item back: it is the next one.
     pub(crate) fn give_back(&self, item: FeedItem) {
         lock(&self.0.ready).push_front(item);
     }
 
-    /// Has that number of files ready, or all that are left, and returns how many there are.
+    /// Has that number of items ready, or all that are left, and returns how many there are.
     ///
     /// Cancel-safe: the thread that waits for the iterator keeps what it gets in the feed.
     pub(crate) async fn fill(&self, count: usize) -> usize {
@@ -73,24 +79,24 @@ impl Feed {
                 lock(&feed.0.ready).push_back(item);
             }
         });
-        // Where the iterator has panicked, no file comes from it any more.
+        // Where the iterator has panicked, nothing comes from it any more.
         if filled.await.is_err() {
             self.0.is_at_end.store(true, Ordering::Release);
         }
         self.ready()
     }
 
-    /// The first of the files that are ready.
+    /// The first of the items that are ready.
     pub(crate) fn take_ready(&self) -> Option<FeedItem> {
         lock(&self.0.ready).pop_front()
     }
 
-    /// Whether the first file that is ready satisfies the condition.
+    /// Whether the first item that is ready satisfies the condition.
     pub(crate) fn is_next(&self, condition: impl FnOnce(&FeedItem) -> bool) -> bool {
         lock(&self.0.ready).front().is_some_and(condition)
     }
 
-    /// Whether no file is left, as far as that is known.
+    /// Whether no item is left, as far as that is known.
     pub(crate) fn is_over(&self) -> bool {
         self.0.is_at_end.load(Ordering::Acquire) && self.ready() == 0
     }
@@ -100,17 +106,17 @@ impl Feed {
     }
 
     fn take_from_iterator(&self) -> Option<FeedItem> {
-        let mut files = lock(&self.0.files);
-        let (files, index) = &mut *files;
+        let mut items = lock(&self.0.items);
+        let (items, index) = &mut *items;
         if self.0.is_at_end.load(Ordering::Acquire) {
             return None;
         }
-        let Some((document, options)) = files.next() else {
+        let Some((Item { document, kind, not_kept }, options)) = items.next() else {
             self.0.is_at_end.store(true, Ordering::Release);
             return None;
         };
         *index += 1;
-        Some(FeedItem { index: *index - 1, document, options })
+        Some(FeedItem { index: *index - 1, document, kind, options, not_kept })
     }
 }
 
@@ -129,8 +135,10 @@ mod tests {
     use super::*;
 
     fn feed(names: &'static [&'static str]) -> Feed {
-        let file =
-            |name: &&str| (Document::in_folder(*name, Vec::new()).unwrap(), PutOptions::default());
+        let file = |name: &&str| {
+            let document = Document::in_folder(*name, Vec::new()).unwrap();
+            (Item::file(document), PutOptions::default())
+        };
         Feed::new(names.iter().map(file))
     }
 

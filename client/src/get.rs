@@ -2,26 +2,34 @@
 //!
 //! Names and lengths come from a server and are not trusted; what is written stays below the
 //! folder that was chosen ([`local_folder`]). A thread decides about each thing ahead of its
-//! bytes ([`prepare`]), one task asks for the bytes and checks what comes ([`receive`]), and
-//! threads hash and write them ([`writer`]) into a file beside the one that it is to become
-//! ([`staging`]).
+//! bytes ([`prepare`]). Connections, one or several, take from what has yet to be asked for
+//! ([`queue`]), ask for it and check what comes ([`receive`]), and threads hash and write it
+//! ([`writer`]) into a file beside the one that it is to become ([`staging`]). The [`receiver`]
+//! brings them together. Folders get their permissions behind what lies in them ([`folder_modes`]).
 
+mod attributes;
 mod download;
+mod folder_modes;
 pub(crate) mod local_folder;
 pub(crate) mod prepare;
+mod queue;
 pub(crate) mod receive;
+pub(crate) mod receiver;
 pub(crate) mod staging;
+mod under_way;
+pub(crate) mod unfinished;
 mod writer;
 
 use download::{Download, Sink};
+pub(crate) use folder_modes::FolderModes;
 use local_folder::LocalFolder;
-use prepare::{Choices, FolderList, Preparing};
-use receive::Receiver;
+use prepare::{Choices, Preparing};
+use receiver::Receiver;
 use rustix::fs::Mode;
 use staging::{Durability, Expected};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use towline_types::DocumentId;
 use writer::Writer;
@@ -33,14 +41,7 @@ pub(crate) struct Fetching {
     pub(crate) modes: FolderModes,
 }
 
-/// The permission bits of folders, which are set when everything is in them: a folder may be
-/// read-only.
-pub(crate) struct FolderModes {
-    base: LocalFolder,
-    folders: Arc<Mutex<FolderList>>,
-}
-
-/// Starts to fetch into a folder.
+/// Starts to fetch into a folder, over that number of connections.
 ///
 /// # Errors
 /// Where the system has no threads for that.
@@ -48,11 +49,12 @@ pub(crate) fn into_folder(
     base: LocalFolder,
     choices: Choices,
     umask: Mode,
+    connections: usize,
 ) -> io::Result<Fetching> {
-    let writer = Writer::start(choices.durability, umask)?;
-    let Preparing { wanted, prepared, folders } = prepare::start(base.clone(), choices)?;
-    let modes = FolderModes { base, folders };
-    Ok(Fetching { wanted, receiver: Receiver::new(prepared, writer), modes })
+    let writer = Writer::start(choices.durability, umask, connections)?;
+    let Preparing { wanted, prepared, modes } = prepare::start(base, choices)?;
+    let receiver = Receiver::new(prepared, writer, connections);
+    Ok(Fetching { wanted, receiver, modes })
 }
 
 /// Starts to write one document to standard output.
@@ -60,7 +62,8 @@ pub(crate) fn into_folder(
 /// # Errors
 /// Where the system has no threads for that.
 pub(crate) fn to_output(document_id: DocumentId, expected: Expected) -> io::Result<Receiver> {
-    let writer = Writer::start(Durability::Unsynced, Mode::empty())?;
+    // The bytes come in their order, over one connection.
+    let writer = Writer::start(Durability::Unsynced, Mode::empty(), 1)?;
     let (tell, prepared) = mpsc::channel(1);
     let download = Download {
         number: 0,
@@ -69,28 +72,10 @@ pub(crate) fn to_output(document_id: DocumentId, expected: Expected) -> io::Resu
         path: PathBuf::from("-"),
         target: None,
         sink: Mutex::new(Sink::Output(Vec::new())),
+        _promised: None,
+        _around: None,
     };
     // The channel has room for it.
     let _ = tell.try_send(prepare::Prepared::Fetch(Arc::new(download)));
-    Ok(Receiver::new(prepared, writer))
-}
-
-impl FolderModes {
-    /// Sets the modes, the innermost folder first; blocks. Returns the folders whose mode cannot be
-    /// set, and why.
-    pub(crate) fn set(self) -> Vec<(PathBuf, io::Error)> {
-        let Self { base, folders } = self;
-        let folders = std::mem::take(&mut *folders.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut failed = Vec::new();
-        for (names, mode) in folders.into_iter().rev() {
-            let folder = names.iter().try_fold(base.clone(), |folder, name| folder.subfolder(name));
-            if let Err(error) = folder.and_then(|folder| folder.set_mode(mode)) {
-                let path = names
-                    .iter()
-                    .fold(base.path().to_owned(), |path, name| path.join(name.as_str()));
-                failed.push((path, error));
-            }
-        }
-        failed
-    }
+    Ok(Receiver::new(prepared, writer, 1))
 }

@@ -4,7 +4,7 @@
 //! - [`Client::new`] makes a client of one server; [`Client::state_file`] gives it a list of
 //!   unfinished uploads that outlives the process.
 //! - [`Client::put`] uploads one [`Document`], [`Client::put_many`] uploads many, as [`PutOptions`]
-//!   say. Both tell an [`Event`] of everything that happens and end with a [`Receipt`] or a
+//!   say, and [`Client::put_pipe`] what comes through a pipe. All tell an [`Event`] of everything that happens and end with a [`Receipt`] or a
 //!   [`Failure`].
 //! - [`Client::status`] and [`Client::cancel`] ask about one document.
 //! - [`Failure::exit`] says what a failure means for a script, [`Failure::advice`] what a person
@@ -36,23 +36,29 @@ mod events;
 mod exit;
 mod failure;
 mod parallel;
+mod security;
 mod timeouts;
 mod token;
 pub mod uploads;
 
-// The upload of one file.
+// Uploads of files, and the folders and links around them.
 mod attempt_end;
 mod backoff;
 mod block_reader;
 mod feed;
 #[cfg(unix)]
 mod get;
+mod item;
+mod making;
+mod moment;
+mod pipe;
 mod place;
 mod plan;
 mod proof;
 mod rate_limit;
 mod small_file_batch;
 mod source;
+mod staging_name;
 mod transfer;
 mod walk;
 
@@ -78,11 +84,13 @@ pub use events::{
     ErrorReport, Event, FetchSummary, Fetched, Fetching, Listener, Receipt, Summary, UploadStatus,
 };
 pub use exit::Exit;
-pub use failure::{Failure, SavedProgress};
+pub use failure::{Failure, NameTaken, SavedProgress};
 pub use parallel::{BadParallel, Parallel};
 pub use route::greeting::Greeting;
 pub use route::no_server::NoServer;
+pub use security::Security;
 pub use text::printable;
 pub use timeouts::Timeouts;
 pub use token::{BadToken, Token};
 pub use transfer::options::PutOptions;
+pub use walk::NotKept;

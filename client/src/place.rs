@@ -8,7 +8,20 @@ use towline_types::{DocumentPath, Name, OnConflict};
 /// The folder must be the same. The name must be the same, or a name that the server treats as the
 /// same, or the name with a number added where it was taken and the client allows that.
 pub(crate) fn is_allowed(success: &Success, asked: &DocumentPath, on_conflict: OnConflict) -> bool {
-    let Some(got) = path(success) else { return false };
+    path(success).is_some_and(|got| is_place_allowed(&got, asked, on_conflict))
+}
+
+/// The same for the names of a path.
+pub(crate) fn is_path_allowed(
+    names: &[String],
+    asked: &DocumentPath,
+    on_conflict: OnConflict,
+) -> bool {
+    let Some((filename, folder)) = names.split_last() else { return false };
+    path_of(folder, filename).is_some_and(|got| is_place_allowed(&got, asked, on_conflict))
+}
+
+fn is_place_allowed(got: &DocumentPath, asked: &DocumentPath, on_conflict: OnConflict) -> bool {
     if got.folder() != asked.folder() {
         return false;
     }
@@ -22,9 +35,12 @@ pub(crate) fn words(success: &Success) -> String {
 }
 
 fn path(success: &Success) -> Option<DocumentPath> {
-    let name = |name: &String| Name::new(name.as_str()).ok();
-    let folder = success.folder.iter().map(name).collect::<Option<_>>()?;
-    DocumentPath::new(folder, name(&success.filename)?).ok()
+    path_of(&success.folder, &success.filename)
+}
+
+fn path_of(folder: &[String], filename: &str) -> Option<DocumentPath> {
+    let folder = folder.iter().map(|name| Name::new(name.as_str()).ok()).collect::<Option<_>>()?;
+    DocumentPath::new(folder, Name::new(filename).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod no_server;
 
 use crate::address::ServerAddress;
 use crate::rate_limit::RateLimit;
+use crate::security::Security;
 use crate::system::in_words;
 use addresses::{interleaved, look_up};
 use no_server::{NoServer, Unreached};
@@ -29,6 +30,7 @@ const SMALL_SEGMENT_BYTES: u32 = 536;
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     server: ServerAddress,
+    security: Security,
     learned: Arc<Mutex<Learned>>,
     /// What all connections together may send.
     limit: Option<Arc<RateLimit>>,
@@ -44,7 +46,18 @@ struct Learned {
 
 impl Route {
     pub(crate) fn to(server: ServerAddress) -> Self {
-        Self { server, learned: Arc::default(), limit: None }
+        let security = Security::usual(&server);
+        Self { server, security, learned: Arc::default(), limit: None }
+    }
+
+    /// How all later connections are protected.
+    pub(crate) fn secure(&mut self, security: Security) {
+        self.security = security;
+    }
+
+    /// How connections are protected.
+    pub(crate) fn security(&self) -> Security {
+        self.security
     }
 
     /// Limits what all later connections together send.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use towline_protocol::Channel;
 use towline_protocol::frame::{self, BLOCK_FRAME_BYTES, CHUNK_HEAD_BYTES};
+use towline_types::Offset;
 
 /// The number of slices in one write: enough for a block in chunks of 32 KiB.
 pub(crate) const SLICES: usize = 66;
@@ -36,6 +37,8 @@ enum Item {
     /// Whole frames.
     Frames(Vec<u8>),
     Block(Framed),
+    /// One chunk frame.
+    Chunk(Vec<u8>),
 }
 
 /// A block cut into chunk frames, and its block frame.
@@ -75,6 +78,14 @@ impl SendQueue {
         self.items.push_back(Item::Block(Framed::new(channel, chunk_bytes, block)));
     }
 
+    /// One chunk, which counts as a block for the room that there is.
+    pub(crate) fn push_chunk(&mut self, channel: Channel, offset: Offset, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).expect("a chunk is at most a block");
+        let head = frame::chunk_head(channel, offset, length);
+        self.blocks += 1;
+        self.items.push_back(Item::Chunk([&head[..], bytes].concat()));
+    }
+
     /// Fills in what to write next, and returns the number of slices.
     pub(crate) fn slices<'a>(
         &'a self,
@@ -109,7 +120,7 @@ impl SendQueue {
             self.payload_bytes += item.payload_between(from, item.end());
             from = 0;
             self.written -= item.end();
-            self.blocks -= usize::from(matches!(item, Item::Block(_)));
+            self.blocks -= usize::from(item.takes_room());
             self.items.pop_front();
         }
         if let Some(item) = self.items.front() {
@@ -137,22 +148,26 @@ impl SendQueue {
         } else if self.written == 0 {
             self.items.clear();
         }
-        self.blocks = usize::from(matches!(self.items.front(), Some(Item::Block(_))));
+        self.blocks = usize::from(self.items.front().is_some_and(Item::takes_room));
         self.advance(0);
     }
 }
 
 impl Item {
+    fn takes_room(&self) -> bool {
+        matches!(self, Self::Block(_) | Self::Chunk(_))
+    }
+
     fn end(&self) -> usize {
         match self {
-            Self::Frames(bytes) => bytes.len(),
+            Self::Frames(bytes) | Self::Chunk(bytes) => bytes.len(),
             Self::Block(framed) => framed.end,
         }
     }
 
     fn slice_at(&self, position: usize) -> &[u8] {
         match self {
-            Self::Frames(bytes) => &bytes[position..],
+            Self::Frames(bytes) | Self::Chunk(bytes) => &bytes[position..],
             Self::Block(framed) => framed.slice_at(position),
         }
     }
@@ -160,6 +175,10 @@ impl Item {
     fn payload_between(&self, from: usize, to: usize) -> u64 {
         match self {
             Self::Frames(_) => 0,
+            Self::Chunk(_) => {
+                let before = |place: usize| place.saturating_sub(CHUNK_HEAD_BYTES);
+                (before(to) - before(from)) as u64
+            }
             Self::Block(framed) => (framed.payload_before(to) - framed.payload_before(from)) as u64,
         }
     }

@@ -24,8 +24,9 @@ use std::io::IoSliceMut;
 use std::io::{self, Seek as _};
 use std::path::{Path, PathBuf};
 use towline_state::state_file::ModifiedNs;
+use towline_types::BlockHasher;
+use towline_types::block::{BLOCK_SIZE_BYTES, block_count};
 use towline_types::file_hash::hash_file;
-use towline_types::{BlockHasher, block::block_count};
 use towline_types::{BlockIndex, ChainingValue, FileHash, FileSize};
 
 /// The number of bytes that are read and hashed at a time, so that they are still in the
@@ -251,11 +252,16 @@ impl Source {
         Ok(hasher.finish())
     }
 
-    /// The hash of the whole file; blocks.
-    pub(crate) fn hash(&self) -> io::Result<FileHash> {
+    /// The hash of the whole file; blocks. Before each block `told` gets the number of bytes that
+    /// were read.
+    pub(crate) fn hash(&self, told: impl Fn(u64)) -> io::Result<FileHash> {
         let count = usize::try_from(block_count(self.filesize)).map_err(io::Error::other)?;
         let mut values = vec![None; count];
-        self.hash_blocks(&mut values, |_| true, || false)?;
+        let wanted = |number| {
+            told(number * BLOCK_SIZE_BYTES);
+            true
+        };
+        self.hash_blocks(&mut values, wanted, || false)?;
         Ok(hash_file(self.filesize, values.into_iter().flatten()))
     }
 

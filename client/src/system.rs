@@ -14,6 +14,8 @@ pub(crate) fn in_words(error: &io::Error) -> String {
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
             "the connection was reset"
         }
+        // Of a file as well as of a connection: more bytes had to come.
+        Kind::UnexpectedEof => "it ended too soon",
         Kind::TimedOut => "no answer",
         Kind::HostUnreachable => "no route to the host",
         Kind::NetworkUnreachable => "the network is unreachable",

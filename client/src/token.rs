@@ -1,5 +1,6 @@
 //! The token that tells the server who its user is.
 
+use crate::moment;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::fmt;
@@ -68,9 +69,7 @@ impl Token {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         let Claims { exp } = serde_json::from_slice(&claims).ok()?;
         let when = UNIX_EPOCH.checked_add(Duration::from_secs(exp))?;
-        // A time beyond the year 9999 has no text of this form.
-        (exp < 253_402_300_800).then_some(())?;
-        let text = humantime::format_rfc3339_seconds(when).to_string();
+        let text = moment::in_seconds(when)?;
         let (day, time) = text.split_once('T')?;
         Some(format!("{day} at {} UTC", time.get(..5)?))
     }

@@ -165,6 +165,7 @@ impl Transfer {
             filename: self.document.remote.filename().to_string(),
             folder: self.folder(),
             filesize: self.filesize(),
+            is_open: false,
             received: self.position.received(),
             durable: self.position.durable(),
             held_bytes: self.position.held_bytes(self.filesize()),

@@ -2,20 +2,25 @@
 //! folders on the way to where it is, and never all files.
 
 mod listing;
+mod not_kept;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 use crate::document::{Document, own_name};
 use crate::failure::Failure;
+use crate::source::Attributes;
 use crate::source::special;
+use crate::staging_name;
 use listing::{Listed, Listing};
+pub use not_kept::NotKept;
 use rules::{Chosen, IgnoreFile, TopRules};
-pub(crate) use rules::{Rule, Rules};
+pub(crate) use rules::{Filter, Rule, Rules};
 use std::collections::VecDeque;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use towline_types::Name;
+use towline_types::{DocumentPath, LinkTarget, Name, PermissionBits};
 
 /// The file of a folder that says what of the folder is left out, in the syntax of `.gitignore`.
 pub(crate) const IGNORE_FILE: &str = ".towlineignore";
@@ -32,6 +37,17 @@ pub(crate) struct WalkOptions {
     pub(crate) skips_refused: bool,
     /// A symbolic link inside a folder stands for what it leads to.
     pub(crate) follows_links: bool,
+    pub(crate) order: Order,
+}
+
+/// The order of the entries of one folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Order {
+    /// By their names, where there are not very many.
+    #[default]
+    ByName,
+    /// As a server lists them. All entries of one folder are in memory then.
+    OfServer,
 }
 
 /// One thing that was found.
@@ -39,10 +55,10 @@ pub(crate) struct WalkOptions {
 pub(crate) enum Found {
     /// A file to send, and its length in bytes.
     File(Document, u64),
-    /// A folder in which nothing is, below one that was named.
-    EmptyFolder(PathBuf),
-    /// A symbolic link.
-    Link(PathBuf),
+    /// A folder, before what lies in it.
+    Folder(FoundFolder),
+    /// A symbolic link inside a folder, and what it says.
+    Link(Document, LinkTarget),
     /// What cannot be uploaded, and why.
     Refused(PathBuf, Failure),
     /// What is passed over, and why.
@@ -55,6 +71,16 @@ pub(crate) enum Found {
     BadLine(PathBuf, String),
 }
 
+/// A folder that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundFolder {
+    pub(crate) document: Document,
+    /// Absent where the system has no such bits.
+    pub(crate) mode: Option<PermissionBits>,
+    /// It has no entries.
+    pub(crate) is_empty: bool,
+}
+
 /// See the module's description. Its `next` blocks.
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -64,8 +90,10 @@ pub(crate) struct Walk {
     top: Option<Top>,
     /// The folders from the named one to where the walk is.
     open: Vec<OpenFolder>,
-    /// What was found and not handed over.
-    found: VecDeque<Found>,
+    /// What was found and not handed over, and what of it is not kept.
+    found: VecDeque<(Found, NotKept)>,
+    /// What is not kept of what was handed over last.
+    not_kept: NotKept,
 }
 
 #[derive(Debug)]
@@ -83,6 +111,8 @@ struct OpenFolder {
     place: Vec<Name>,
     entries: Listing,
     ignores: Option<IgnoreFile>,
+    /// The folder itself, while it is not handed over, and what of it is not kept.
+    untold: Option<(FoundFolder, NotKept)>,
 }
 
 impl Walk {
@@ -95,14 +125,20 @@ impl Walk {
             top: None,
             open: Vec::new(),
             found: VecDeque::new(),
+            not_kept: NotKept::default(),
         }
+    }
+
+    /// What no server keeps of what was handed over last.
+    pub(crate) fn not_kept(&self) -> NotKept {
+        self.not_kept
     }
 
     /// A path of the command line. A symbolic link there stands for its target.
     fn add_named(&mut self, path: &Path) {
         // As everywhere; a file of that name is `./-`.
         if path == Path::new("-") {
-            return self.found.push_back(Found::Refused(path.to_owned(), Failure::StandardInput));
+            return self.tell(Found::Refused(path.to_owned(), Failure::StandardInput));
         }
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
@@ -117,7 +153,7 @@ impl Walk {
                 }
             }
             Ok(metadata) if metadata.is_file() => {
-                self.add_file(path, self.options.folder.clone(), metadata.len());
+                self.add_file(path, self.options.folder.clone(), &metadata);
             }
             Ok(metadata) => {
                 let what = special(metadata.file_type());
@@ -140,20 +176,65 @@ impl Walk {
     }
 
     fn enter(&mut self, path: PathBuf, place: Vec<Name>) {
-        let entries = match Listing::of(&path) {
-            Ok(entries) => entries,
+        let listed = Listing::of(&path, self.options.order)
+            .and_then(|entries| Ok((entries, path.metadata()?)));
+        let (entries, metadata) = match listed {
+            Ok(listed) => listed,
             Err(error) => return self.unreadable(&path, error),
         };
-        if entries.is_empty() && !self.open.is_empty() {
-            return self.found.push_back(Found::EmptyFolder(path));
-        }
+        let is_empty = entries.is_empty();
+        let untold = self.folder(&path, &place, is_empty, &metadata);
         let ignores = entries.has(IGNORE_FILE).then(|| IgnoreFile::read(&path.join(IGNORE_FILE)));
         let ignores = ignores.map(|(ignores, bad_lines)| {
-            let bad = |line| Found::BadLine(path.join(IGNORE_FILE), line);
+            let bad = |line| (Found::BadLine(path.join(IGNORE_FILE), line), NotKept::default());
             self.found.extend(bad_lines.into_iter().map(bad));
             ignores
         });
-        self.open.push(OpenFolder { path, place, entries, ignores });
+        self.open.push(OpenFolder { path, place, entries, ignores, untold });
+        // Where only some files are asked for, the folders that none of them is in are not.
+        if !self.top.as_ref().is_some_and(|top| top.rules.takes_only_what_is_named()) {
+            self.tell_folders();
+        }
+    }
+
+    /// The folder as it is sent. One that lies too deep is refused where nothing in it is: what
+    /// lies in it is deeper still.
+    fn folder(
+        &mut self,
+        path: &Path,
+        place: &[Name],
+        is_empty: bool,
+        metadata: &Metadata,
+    ) -> Option<(FoundFolder, NotKept)> {
+        let (name, around) = place.split_last()?;
+        let (local, mode) = (path.to_owned(), Attributes::of(metadata).mode);
+        match DocumentPath::new(around.to_vec(), name.clone()) {
+            Ok(remote) => {
+                let document = Document { local, remote };
+                Some((FoundFolder { document, mode, is_empty }, NotKept::of(metadata)))
+            }
+            Err(reason) => {
+                if is_empty {
+                    self.refuse(path, Failure::BadName { name: name.to_string(), reason });
+                }
+                None
+            }
+        }
+    }
+
+    /// Hands over what has nothing that is not kept.
+    fn tell(&mut self, found: Found) {
+        self.found.push_back((found, NotKept::default()));
+    }
+
+    /// Hands over the folders around what is found next.
+    fn tell_folders(&mut self) {
+        for folder in &mut self.open {
+            if let Some((untold, not_kept)) = folder.untold.take() {
+                self.found.push_back((Found::Folder(untold), not_kept));
+            }
+        }
+        self.is_fruitful();
     }
 
     /// The next entry of the folder that the walk is in.
@@ -172,7 +253,7 @@ impl Walk {
         if self.open.is_empty()
             && let Some(top) = self.top.take().filter(|top| !top.is_fruitful)
         {
-            self.found.push_back(Found::Barren(top.path));
+            self.tell(Found::Barren(top.path));
         }
     }
 
@@ -185,28 +266,33 @@ impl Walk {
                 Ok(target) => kind = target.file_type(),
                 Err(_) => {
                     let reason = "a symbolic link that leads nowhere".to_owned();
-                    return self.found.push_back(Found::Skipped(path, reason));
+                    return self.tell(Found::Skipped(path, reason));
                 }
             }
             if kind.is_dir() && self.leads_back(&path) {
                 let reason = "a symbolic link to a folder that it lies in".to_owned();
-                return self.found.push_back(Found::Skipped(path, reason));
+                return self.tell(Found::Skipped(path, reason));
             }
         }
         if self.is_left_out(&path, kind.is_dir()) {
-            return self.found.push_back(Found::Excluded);
+            return self.tell(Found::Excluded);
+        }
+        if kind.is_file() && listed.name.to_str().is_some_and(staging_name::is_one) {
+            let reason =
+                "a part of a file that `towline get` has not fetched to its end".to_owned();
+            return self.tell(Found::Skipped(path, reason));
         }
         match () {
-            () if kind.is_file() => match listed.size(self.options.follows_links, &path) {
-                Ok(size) => self.add_file(&path, place, size),
+            () if kind.is_file() => match listed.metadata(self.options.follows_links, &path) {
+                Ok(metadata) => self.add_file(&path, place, &metadata),
                 Err(error) => self.unreadable(&path, error),
             },
             () if kind.is_dir() => match own_name(&path) {
                 Ok(name) => self.enter(path, [&place[..], &[name]].concat()),
                 Err(failure) => self.refuse(&path, failure),
             },
-            () if kind.is_symlink() => self.found.push_back(Found::Link(path)),
-            () => self.found.push_back(Found::Skipped(path, special(kind).to_owned())),
+            () if kind.is_symlink() => self.add_link(&path, place, &listed),
+            () => self.tell(Found::Skipped(path, special(kind).to_owned())),
         }
     }
 
@@ -234,11 +320,28 @@ impl Walk {
         around.any(|around| around == target)
     }
 
-    fn add_file(&mut self, path: &Path, folder: Vec<Name>, size: u64) {
+    fn add_file(&mut self, path: &Path, folder: Vec<Name>, metadata: &Metadata) {
         match Document::in_folder(path, folder) {
             Ok(document) => {
-                self.is_fruitful();
-                self.found.push_back(Found::File(document, size));
+                self.tell_folders();
+                let file = Found::File(document, metadata.len());
+                self.found.push_back((file, NotKept::of(metadata)));
+            }
+            Err(failure) => self.refuse(path, failure),
+        }
+    }
+
+    fn add_link(&mut self, path: &Path, folder: Vec<Name>, listed: &Listed) {
+        let read = listed.metadata(false, path).and_then(|own| Ok((own, path.read_link()?)));
+        let (metadata, target) = match read {
+            Ok(read) => read,
+            Err(error) => return self.unreadable(path, error),
+        };
+        let target = target_of(&target);
+        match target.and_then(|target| Ok((Document::in_folder(path, folder)?, target))) {
+            Ok((document, target)) => {
+                self.tell_folders();
+                self.found.push_back((Found::Link(document, target), NotKept::of(&metadata)));
             }
             Err(failure) => self.refuse(path, failure),
         }
@@ -247,10 +350,10 @@ impl Walk {
     /// For its name or its kind.
     fn refuse(&mut self, path: &Path, failure: Failure) {
         if self.options.skips_refused {
-            self.found.push_back(Found::Skipped(path.to_owned(), failure.to_string()));
+            self.tell(Found::Skipped(path.to_owned(), failure.to_string()));
         } else {
             self.is_fruitful();
-            self.found.push_back(Found::Refused(path.to_owned(), failure));
+            self.tell(Found::Refused(path.to_owned(), failure));
         }
     }
 
@@ -258,7 +361,7 @@ impl Walk {
         self.is_fruitful();
         let path = path.to_owned();
         let failure = Failure::File { action: "open", path: path.clone(), source, kept: None };
-        self.found.push_back(Found::Refused(path, failure));
+        self.tell(Found::Refused(path, failure));
     }
 
     fn is_fruitful(&mut self) {
@@ -268,12 +371,19 @@ impl Walk {
     }
 }
 
+/// What a link says, as text.
+fn target_of(target: &Path) -> Result<LinkTarget, Failure> {
+    let text = target.to_str().ok_or(Failure::TargetNotUnicode)?;
+    LinkTarget::new(text).map_err(|reason| Failure::BadTarget { reason })
+}
+
 impl Iterator for Walk {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
         loop {
-            if let Some(found) = self.found.pop_front() {
+            if let Some((found, not_kept)) = self.found.pop_front() {
+                self.not_kept = not_kept;
                 return Some(found);
             }
             if self.top.is_some() {

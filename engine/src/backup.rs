@@ -215,8 +215,9 @@ fn explain(
          its hidden files (rsync -a does). `cd COPY && b3sum --check {LIST}` checks the copy.\n\
          \n\
          To put it back: stop the server. Move what is left of state/ in the data folder away, and\n\
-         copy state/ from here to its place; do the same with keys/ only if keys/ is lost. Give the\n\
-         files to the user that the server runs as (chown -R). Start the server, then run\n\
+         run `towlined restore THIS_FOLDER --data-dir DATA_FOLDER`. It puts keys/ back only if keys/\n\
+         is lost, and makes the data folder if that is lost as well; then copy uploads/ into it. Give\n\
+         the files to the user that the server runs as (chown -R). Start the server, then run\n\
          `towlined verify`: documents that were uploaded after the backup are files that it calls\n\
          UNKNOWN. They stay where they are.\n"
     );

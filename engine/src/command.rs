@@ -100,7 +100,8 @@ pub struct NewUpload {
     /// against the smaller one of `max` and
     /// [`EngineConfig::max_filesize`](crate::EngineConfig::max_filesize).
     pub length: Length,
-    /// What to do where the name is taken.
+    /// What to do where the name is taken. A file that `wish` names by its number is replaced,
+    /// whatever this says.
     pub on_conflict: OnConflict,
     /// In which order the bytes come, and whether the values of blocks are announced.
     pub mode: SendingMode,
@@ -251,14 +252,15 @@ impl ReadRequest {
     }
 }
 
-/// Who compares the bytes of a block with its value. A block of which the range has only a part is
-/// compared by neither.
+/// Who compares the bytes of a block with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verifier {
-    /// The engine, before it gives the bytes out: for readers that cannot.
+    /// The engine, before it gives the bytes out: for readers that cannot. Where the range has only
+    /// a part of a block, the engine compares the whole block.
     Engine,
     /// The reader, with the value that comes with each block. Values that the engine has already
-    /// are given out as they are, and the engine hashes nothing.
+    /// are given out as they are, and the engine hashes nothing. A block of which the range has
+    /// only a part has no value, and is compared by neither: such a reader asks for whole blocks.
     Reader,
 }
 

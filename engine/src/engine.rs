@@ -8,6 +8,7 @@ use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
 use crate::error::Error;
 use crate::expiry::clock_trust::ClockTrust;
+use crate::history::written::WrittenHistory;
 use crate::identity::{self, IdentityError};
 use crate::lane::WorkerPool;
 use crate::log::{self, Summary};
@@ -25,7 +26,7 @@ use crate::storage::{
 use crate::tree::notifier::ChangeNotifier;
 use crate::tree::place_locks::PlaceLocks;
 use crate::writer::OrderedWriter;
-use crate::{Clock, checkpoint, expiry, recovery, state_file_copy};
+use crate::{Clock, checkpoint, expiry, history, recovery, state_file_copy};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -166,59 +167,18 @@ impl Engine {
     }
 
     fn open_over(
-        mut config: EngineConfig,
+        config: EngineConfig,
         runtime: &Handle,
         storage: impl FnOnce(&FolderLock, &mut EngineConfig) -> Arc<dyn Storage>,
     ) -> Result<Self, OpenError> {
-        // Before anything is made: a disk that is not mounted must not become a store (P1).
-        identity::check_for_server(&config)?;
-        let folder = DataFolder::open(&config.data_dir)?;
-        let lock = folder.lock()?;
-        // Once more under the lock: another server may have taken the folder in between.
-        identity::check_for_server(&config)?;
-        let storage = storage(&lock, &mut config);
-        crate::rights::warn(folder.path(), &folder.keys_path());
-        let state_file = StateFile::at(folder.state_file_path());
-        let tracker = TaskTracker::new();
-        let buffers = BufferPool::new(config.limits.buffers);
-        let shared = Arc::new(Shared {
-            catalog: Catalog::open(folder.catalog_path())?,
-            storage,
-            registry: Registry::default(),
-            places: PlaceLocks::default(),
-            notifier: ChangeNotifier::default(),
-            checkpoints: CheckpointQueue::new(Pace::of(config.durability, config.timings)),
-            deferred: DeferredQueue::new(config.durability),
-            state_copy: StateFileCopy::new(
-                state_file,
-                Catalog::open_to_look(folder.catalog_path())?,
-            ),
-            summary: Arc::new(Summary::default()),
-            clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
-            read_share: ReadShare::new(&buffers, config.limits.buffers),
-            buffers,
-            pending: Arc::default(),
-            volume_copies: Arc::default(),
-            large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
-            loans: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
-            tracker,
-            stopping: CancellationToken::new(),
-            config,
-            lock,
-        });
-        // The folder of a later version of Towline is refused here, before anything in it is
-        // changed.
-        state_file_copy::check(&shared)
-            .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
-        let adopt = shared.config.adopt_folders;
-        identity::mark(&folder, &shared.catalog, adopt, shared.clock().now())?;
-        recovery::recover(&shared).map_err(|error: Error| OpenError::Recovery(Box::new(error)))?;
+        let shared = put_in_order(config, storage)?;
         let tasks = vec![
             runtime.spawn(checkpoint::run(Arc::clone(&shared))),
             runtime.spawn(deferred::run(Arc::clone(&shared))),
             runtime.spawn(leftover_copies::run(Arc::clone(&shared))),
             runtime.spawn(state_file_copy::run(Arc::clone(&shared))),
             runtime.spawn(expiry::run(Arc::clone(&shared))),
+            runtime.spawn(history::run(Arc::clone(&shared))),
             runtime.spawn(log::run(Arc::clone(&shared.summary))),
         ];
         shared.state_copy.changed();
@@ -356,6 +316,65 @@ impl Engine {
     }
 }
 
+/// Opens the data folder and puts in order what an earlier run left (P4). Nothing runs in the
+/// background yet. Blocks.
+fn put_in_order(
+    mut config: EngineConfig,
+    storage: impl FnOnce(&FolderLock, &mut EngineConfig) -> Arc<dyn Storage>,
+) -> Result<Arc<Shared>, OpenError> {
+    // Before anything is made: a disk that is not mounted must not become a store (P1).
+    identity::check_for_server(&config)?;
+    let folder = DataFolder::open(&config.data_dir)?;
+    let lock = folder.lock()?;
+    // Once more under the lock: another server may have taken the folder in between.
+    identity::check_for_server(&config)?;
+    let storage = storage(&lock, &mut config);
+    crate::rights::warn(folder.path(), &folder.keys_path());
+    let state_file = StateFile::at(folder.state_file_path());
+    let tracker = TaskTracker::new();
+    let buffers = BufferPool::new(config.limits.buffers);
+    let shared = Arc::new(Shared {
+        catalog: Catalog::open(folder.catalog_path())?,
+        storage,
+        registry: Registry::default(),
+        places: PlaceLocks::default(),
+        notifier: ChangeNotifier::default(),
+        checkpoints: CheckpointQueue::new(Pace::of(config.durability, config.timings)),
+        deferred: DeferredQueue::new(config.durability),
+        state_copy: StateFileCopy::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
+        summary: Arc::new(Summary::default()),
+        written_history: WrittenHistory::default(),
+        clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
+        read_share: ReadShare::new(&buffers, config.limits.buffers),
+        buffers,
+        pending: Arc::default(),
+        volume_copies: Arc::default(),
+        large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
+        loans: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
+        tracker,
+        stopping: CancellationToken::new(),
+        config,
+        lock,
+    });
+    // The folder of a later version of Towline is refused here, before anything in it is
+    // changed.
+    state_file_copy::check(&shared)
+        .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
+    let adopt = shared.config.adopt_folders;
+    identity::mark(&folder, &shared.catalog, adopt, shared.clock().now())?;
+    // Before recovery gives any number.
+    history::check(&shared)?;
+    recovery::recover(&shared).map_err(|error: Error| OpenError::Recovery(Box::new(error)))?;
+    Ok(shared)
+}
+
+/// Opens the data folder for work that no client asks for: nothing runs in the background, and no
+/// new store is made. To be ended with [`close`]. Blocks.
+pub(crate) fn open_for_work(mut config: EngineConfig) -> Result<Arc<Shared>, OpenError> {
+    config.require_store = true;
+    put_in_order(config, disk_storage)
+}
+
 /// The data folder as the store of its documents. Where its disk cannot defer a sync,
 /// durability is not relaxed.
 fn disk_storage(lock: &FolderLock, config: &mut EngineConfig) -> Arc<dyn Storage> {
@@ -373,7 +392,7 @@ fn disk_storage(lock: &FolderLock, config: &mut EngineConfig) -> Arc<dyn Storage
 }
 
 /// The last writes: state file, then catalog. Blocks.
-fn close(shared: &Shared) -> Result<(), ShutdownError> {
+pub(crate) fn close(shared: &Shared) -> Result<(), ShutdownError> {
     // The state file is a copy that decides nothing: a stop without it is still in good order.
     if let Err(error) = state_file_copy::write(shared) {
         let error = log::chain(&error);
@@ -382,6 +401,7 @@ fn close(shared: &Shared) -> Result<(), ShutdownError> {
             "the state file could not be written at the end; nothing depends on it"
         );
     }
+    history::write(shared);
     // This connection is closed first, because the last one to be closed copies the journal back
     // into the file of the catalog.
     let looked = shared.state_copy.close();

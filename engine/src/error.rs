@@ -7,7 +7,7 @@ use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
 use towline_state::catalog::{CatalogError, Node, Refusal as Unrecorded};
-use towline_types::FileSize;
+use towline_types::{BlockIndex, FileSize, NodePath};
 use towline_upload::{Phase, Refusal};
 
 /// Why a request was not done.
@@ -36,8 +36,13 @@ pub(crate) enum Error {
     #[error("that is your own folder, which cannot be renamed, moved or removed")]
     OwnFolder,
     /// The client's fault: only what was removed can be restored, with all that is below it.
-    #[error("it was removed with the folder \"{}\"; restore that", .0.name)]
-    RemovedWithFolder(Box<Node>),
+    #[error("it was removed with the folder \"{place}\"; restore that folder")]
+    RemovedWithFolder {
+        /// The folder.
+        folder: Box<Node>,
+        /// The path that it had.
+        place: NodePath,
+    },
     /// The client's fault: a question of this session waits for changes already.
     #[error("a question for changes waits on this connection already")]
     WaitsAlready,
@@ -53,6 +58,8 @@ pub(crate) enum Error {
     Damaged {
         /// What is wrong with the file.
         what: &'static str,
+        /// The block that has other bytes, where that is known.
+        index: Option<BlockIndex>,
     },
     /// The place of a completed document cannot be looked at, or its disk may not be mounted.
     #[error(
@@ -164,7 +171,7 @@ impl Error {
             | Self::NoBytes
             | Self::BehindEnd { .. }
             | Self::OwnFolder
-            | Self::RemovedWithFolder(_)
+            | Self::RemovedWithFolder { .. }
             | Self::WaitsAlready
             | Self::NoActiveUpload
             | Self::Contended
@@ -224,7 +231,7 @@ impl Error {
             Self::NoActiveUpload => RejectionKind::NoActiveUpload,
             Self::Contended => RejectionKind::Contended,
             Self::CutShort | Self::StillPublishing | Self::OutOfReach => RejectionKind::Internal,
-            Self::Damaged { .. } => RejectionKind::Damaged,
+            Self::Damaged { index, .. } => RejectionKind::Damaged { index: *index },
             Self::NoBytes => RejectionKind::NoBytes,
             Self::BehindEnd { filesize } => {
                 let (field, max) = (Some("offset".to_owned()), Some(filesize.get()));
@@ -234,7 +241,7 @@ impl Error {
             Self::OwnFolder => {
                 RejectionKind::BadRequest { field: Some("path".to_owned()), max: None }
             }
-            Self::RemovedWithFolder(folder) => {
+            Self::RemovedWithFolder { folder, .. } => {
                 RejectionKind::RemovedWithFolder { node: folder.clone() }
             }
             Self::WaitsAlready => RejectionKind::TooMany { max: 1 },
@@ -353,7 +360,7 @@ fn storage(error: &StorageError) -> Rejection {
     match error {
         StorageError::Exists => Rejection::new(
             RejectionKind::NameTaken,
-            "a file of that name is on the server already, and files there are never overwritten",
+            "another file with this name is already on the server",
         ),
         StorageError::NotAFolder => Rejection::new(
             RejectionKind::FolderTaken,
@@ -499,6 +506,10 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
         Unrecorded::NoSuchNode => {
             Rejection::new(RejectionKind::NotFound, "there is no such file or folder")
         }
+        Unrecorded::NoSuchFolder => Rejection::new(
+            RejectionKind::NoSuchFolder,
+            "the folder in which it is to lie is not there; make it first",
+        ),
         Unrecorded::Exists { current } => Rejection::new(
             RejectionKind::NodeExists { node: current.clone() },
             format!("there is a {} of that name already", current.kind.as_str()),

@@ -39,6 +39,9 @@ pub struct Event {
     pub document: Option<DocumentId>,
     /// What happened.
     pub kind: EventKind,
+    /// With the end of a read, or its refusal: its place among the reads of its session, which is
+    /// free when the event is dropped.
+    pub(crate) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What an event says.
@@ -93,7 +96,7 @@ pub enum ReadEvent {
     /// The next bytes.
     Piece(Piece),
     /// All bytes of the range were given out.
-    End(ReadEnd),
+    End,
 }
 
 /// What is known of a document that was opened to be read.
@@ -107,12 +110,6 @@ pub struct Opened {
     pub hash: FileHash,
     /// What is read of it.
     pub range: Range<Offset>,
-}
-
-/// The end of a read. Until it is dropped, the read counts among those of its session.
-#[derive(Debug)]
-pub struct ReadEnd {
-    pub(crate) _place: OwnedSemaphorePermit,
 }
 
 /// A right to write.
@@ -242,9 +239,26 @@ pub(crate) fn queue() -> (EventSender, EventReceiver) {
 
 impl EventSender {
     pub(crate) fn send(&self, tag: Tag, document: Option<DocumentId>, kind: EventKind) {
+        self.send_event(Event { tag, document, kind, _place: None });
+    }
+
+    /// Sends the last event of a read. The read counts among those of its session until the door
+    /// has taken the event: a session that waits for the end of its reads has all their answers
+    /// then, and a client that has the answer may ask again.
+    pub(crate) fn end_read(
+        &self,
+        tag: Tag,
+        document: Option<DocumentId>,
+        kind: EventKind,
+        place: OwnedSemaphorePermit,
+    ) {
+        self.send_event(Event { tag, document, kind, _place: Some(place) });
+    }
+
+    fn send_event(&self, event: Event) {
         // Counted before the event can be taken, so that the count never goes below zero.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _ = self.sender.send(Event { tag, document, kind });
+        let _ = self.sender.send(event);
     }
 
     /// What sends an event at most once in `every`, and none while the client does not read: for

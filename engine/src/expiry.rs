@@ -35,9 +35,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         let here = Arc::clone(&shared);
         match blocking(&shared.tracker, message, move || tree::sweep(&here)).await {
-            Some(Ok(swept)) if swept != tree::Swept::default() => {
-                let tree::Swept { removed, versions, changes } = swept;
-                tracing::info!(removed, versions, changes, "what is kept no longer was deleted");
+            Some(Ok(swept)) if swept.has_deleted() => {
+                let tree::Swept { removed, versions, changes, bytes, .. } = swept;
+                tracing::info!(
+                    removed,
+                    versions,
+                    changes,
+                    bytes,
+                    "what is kept no longer was deleted"
+                );
             }
             Some(Ok(_)) | None => {}
             Some(Err(error)) => {

@@ -326,7 +326,7 @@ fn mismatch(look: &Look, peek: &Peek) -> Mismatch {
     Mismatch { path: look.path().to_owned(), store_id, faults }
 }
 
-fn refuse_inside_a_store(look: &Look, peek: &Peek) -> Result<(), IdentityError> {
+pub(crate) fn refuse_inside_a_store(look: &Look, peek: &Peek) -> Result<(), IdentityError> {
     if !is_first_start(peek) {
         return Ok(());
     }

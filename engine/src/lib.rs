@@ -46,6 +46,7 @@ mod background;
 pub mod backup;
 mod buffer;
 mod checkpoint;
+pub mod cleanup;
 mod clock;
 mod command;
 mod config;
@@ -56,10 +57,12 @@ mod error;
 mod event;
 mod expiry;
 mod failpoint;
+mod history;
 pub mod identity;
 mod lane;
 mod large_reads;
 pub mod log;
+mod made_folders;
 mod may_block;
 mod origin;
 mod page_hold;
@@ -71,6 +74,7 @@ mod reading;
 mod receipt;
 mod recovery;
 mod rejection;
+pub mod restore;
 mod rights;
 mod session;
 mod shared;
@@ -93,8 +97,8 @@ pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};
 pub use engine::{Engine, OpenError, ShutdownError};
 pub use event::{
-    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, Position, ReadEnd,
-    ReadEvent, Status, Tag,
+    Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, Position, ReadEvent,
+    Status, Tag,
 };
 pub use origin::Origin;
 pub use page_hold::PageHold;
@@ -104,8 +108,8 @@ pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};
 pub use towline_upload::{BlockOrder, Integrity, Length, Phase, SendingMode};
-pub use tree::ChangeWatch;
 pub use tree::request::{
-    DeltaRequest, ListRequest, NewLink, NodeAction, PAGE_CHANGES_MAX, PAGE_ENTRIES_MAX, PlacedNode,
-    Since, TreeAnswer, TreeRequest, WAIT_MAX,
+    DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PAGE_CHANGES_MAX, PAGE_ENTRIES_MAX,
+    PlacedNode, Since, TreeAnswer, TreeRequest, UnfinishedUpload, UploadPage, WAIT_MAX,
 };
+pub use tree::{ChangeWatch, Swept};

@@ -2,10 +2,10 @@
 //! what should be there; the disk decides.
 
 use crate::shared::Shared;
-use crate::storage::{GoesOn, Published, StorageError};
+use crate::storage::{GoesOn, Published, Spot, StorageError};
 use crate::{failpoint, log, read_and_hash};
 use towline_state::CatalogError;
-use towline_state::catalog::{Document, Refusal, Reply};
+use towline_state::catalog::{Document, FileStamp, Refusal, Reply};
 use towline_types::{BlockIndex, DocumentPath, Offset, UserId};
 use towline_upload::Phase;
 
@@ -39,24 +39,50 @@ pub(crate) const ALL_NAMES_LOOKED_AT: u32 = 100;
 
 /// Looks at the file of a completed document, and reads nothing. Blocks.
 ///
-/// A folder above the document may have been moved since its row was read. So where nothing lies in
-/// the place that the row says, the row is read again, and as long as its place changes the file is
-/// looked for in the new one. While a move of this user is under way, nothing is known.
+/// A folder above the document may have been moved since its row was read, and the document may
+/// have been replaced. So where another file lies in the place that the row says, or nothing, the
+/// row is read again, and as long as its place changes the file is looked for in the new one. While
+/// a move of this user is under way, nothing is known of a file that is not found.
 pub(crate) fn of(shared: &Shared, document: &Document) -> Presence {
     let mut latest: Option<Document> = None;
     for _ in 0..PLACES_LOOKED_AT {
         let row = latest.as_ref().unwrap_or(document);
         let presence = in_place(shared, row);
-        if !matches!(presence, Presence::Gone) {
+        if matches!(presence, Presence::Promised(_) | Presence::Unknown) {
             return presence;
+        }
+        if being_replaced(shared, row).is_some() {
+            return Presence::Unknown;
         }
         match shared.catalog.document(document.document_id).wait() {
             Ok(Some(again)) if again.file_path != row.file_path => latest = Some(again),
-            Ok(Some(_)) if !shared.places.may_differ(document.user_id) => return Presence::Gone,
+            Ok(Some(_))
+                if matches!(presence, Presence::Gone)
+                    && shared.places.may_differ(document.user_id) =>
+            {
+                return Presence::Unknown;
+            }
+            Ok(Some(_)) => return presence,
             _ => return Presence::Unknown,
         }
     }
     Presence::Unknown
+}
+
+/// The file of a document over which another one is just being published: it is kept as an older
+/// version from before the rename on, and the row says so only after it. Blocks.
+pub(crate) fn being_replaced(shared: &Shared, document: &Document) -> Option<Published> {
+    let version = Spot::Version(document.document_id);
+    let kept = shared.storage.open_spot(document.user_id, &version, &[]).ok().flatten()?;
+    is_known_apart(&kept, document).then_some(kept)
+}
+
+/// Whether a file that does not lie in its place is the one that was published, by its length and
+/// its stamp. The depth of its mount point is that of another folder.
+pub(crate) fn is_known_apart(found: &Published, document: &Document) -> bool {
+    let known = document.stamp.map(|stamp| FileStamp { mount_depth: None, ..stamp });
+    let stamp = FileStamp { mount_depth: None, ..found.stamp };
+    found.filesize == document.filesize && stamp.is_known_by(known)
 }
 
 /// How many places of one document are looked at, where it is moved again and again meanwhile.
@@ -117,22 +143,36 @@ pub(crate) fn verify(
         shared.summary.damaged(document, "it does not have the bytes that were uploaded");
         return Ok(Some(false));
     };
+    Ok(Some(trust(shared, document, path, found)?))
+}
+
+/// A file was read, and has the bytes that were uploaded: the catalog knows it by its stamp from
+/// now on, once it is durable. Returns whether it is still the file of that name. Blocks.
+///
+/// # Errors
+/// Where the sync fails: the file does not count as the right one (P5).
+pub(crate) fn trust(
+    shared: &Shared,
+    document: &Document,
+    path: &DocumentPath,
+    found: &Published,
+) -> Result<bool, StorageError> {
     match shared.storage.sync_published(document.user_id, path) {
         // The file was removed since it was read.
-        Err(StorageError::Lost(_)) => return Ok(Some(false)),
+        Err(StorageError::Lost(_)) => return Ok(false),
         settled => settled?,
     }
     // The file that was synced is the one that was read, unless another file has its name
     // meanwhile.
     let now = shared.storage.published(document.user_id, path)?;
     if now.is_none_or(|now| now.stamp != found.stamp) {
-        return Ok(Some(false));
+        return Ok(false);
     }
     let id = document.document_id;
     if let Err(error) = shared.catalog.note_stamp(id, found.stamp).wait() {
         tracing::debug!(document_id = %id, %error, "its file is read again the next time");
     }
-    Ok(Some(true))
+    Ok(true)
 }
 
 /// The file of a document was read, and is damaged. From now on its stamp proves nothing: the next
@@ -252,12 +292,33 @@ fn has_failed(shared: &Shared, document: &Document, lost: Reply<()>) -> bool {
     }
 }
 
-/// Whether an upload to the place `asked` would lead to this document: it lies there, or it has a
-/// numbered name because something else lies there. Where nothing lies there, the new file gets the
-/// place. Blocks.
+/// Whether an upload to the place `asked` would lead to this document: it lies there, or it has
+/// that name with a number because something else lies there. Where nothing lies there, the new
+/// file gets the place. A document that was moved to another name stands for that one alone: a
+/// client that is told that its file is there believes that it is under the name that it asked for.
+/// Blocks.
 pub(crate) fn stands_for(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool {
-    let lies_there = document.file_path.as_ref().is_some_and(|path| path.key() == asked.key());
-    lies_there || !matches!(shared.storage.published(document.user_id, asked), Ok(None))
+    let Some(path) = &document.file_path else { return false };
+    path.key() == asked.key() || (path.is_numbered(asked) && is_taken(shared, document, asked))
+}
+
+/// Whether something else than the document has the name, or one that counts as the same: then a new
+/// file would get a numbered name. Blocks.
+fn is_taken(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool {
+    let user = document.user_id;
+    if !matches!(shared.storage.published(user, asked), Ok(None)) {
+        return true;
+    }
+    // Names are the same for the catalog also where the disk tells them apart, and a link is in the
+    // catalog alone.
+    let twins = shared.catalog.at_places(user, std::slice::from_ref(asked));
+    let others = shared.catalog.has_folder_or_link(user, asked);
+    let is_there = |twin: &Document| {
+        twin.document_id != document.document_id
+            && !matches!(in_place(shared, twin), Presence::Gone)
+    };
+    // Where that is not known, no further copy is made.
+    twins.wait().map_or(true, |twins| twins.iter().any(is_there)) || others.wait().unwrap_or(true)
 }
 
 /// The reason why a completed document has ended, for its owner. It also keeps what the row loses:

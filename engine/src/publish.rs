@@ -50,6 +50,10 @@ use volume_copies::{CopyProgress, VolumeCopy};
 /// says that the bytes may be in the page cache only, so recovery reads and hashes them before it
 /// serves them under the name (P2).
 ///
+/// Where the folder is on another file system, step 3 is a copy. A large one takes long, and its
+/// client hears meanwhile that all bytes are durable: so the name of the staging file is synced
+/// before, under which a start finds them (P1).
+///
 /// Where the document becomes the next version of a file, step 3 keeps the file that has the name
 /// as a version, durably, before the new one is renamed over it: so the name always has a whole
 /// file (P2), and nothing that was promised is lost (P1). Step 4 then gives the file its new
@@ -76,7 +80,7 @@ enum PublishStep {
     /// To wait for the name that the catalog has kept, and to rename the file.
     Rename { reserved: NameReply, permit: Option<DeferredPermit> },
     /// To ask for the name again, when what is under way in its place may be over.
-    AwaitMove { permit: Option<DeferredPermit>, has_waited: bool },
+    AwaitMove { permit: Option<DeferredPermit> },
     /// To copy the file to the file system of its folder, and all that follows.
     Copy(Box<Copying>),
     /// To make the name durable.
@@ -158,16 +162,10 @@ impl Publishing {
         matches!(&self.step, PublishStep::Copy(copying) if copying.turn.is_none())
     }
 
-    /// Whether it has to wait for a move, or for another document of the same file.
+    /// Whether it has to wait for a move, or for another document of the same file, before its next
+    /// step, which asks for the name again.
     pub(crate) fn waits_for_move(&self) -> bool {
-        matches!(&self.step, PublishStep::AwaitMove { has_waited: false, .. })
-    }
-
-    /// It has waited for a moment: its next step is to ask for the name again.
-    pub(crate) fn look_again(&mut self) {
-        if let PublishStep::AwaitMove { has_waited, .. } = &mut self.step {
-            *has_waited = true;
-        }
+        matches!(&self.step, PublishStep::AwaitMove { .. })
     }
 
     /// Whether its next step takes long, so that no other writer may wait for it.
@@ -206,11 +204,11 @@ impl Publishing {
                     if busy_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
                         && !shared.stopping.is_cancelled() =>
                 {
-                    Ok(PublishStep::AwaitMove { permit, has_waited: false })
+                    Ok(PublishStep::AwaitMove { permit })
                 }
                 Err(error) => Err(source.without_name(shared, spec.document_id, error.into())),
             },
-            PublishStep::AwaitMove { permit, .. } => {
+            PublishStep::AwaitMove { permit } => {
                 let reserved = reserve_name(shared, spec, source.bytes(permit.as_ref()), 0);
                 Ok(PublishStep::Rename { reserved, permit })
             }
@@ -339,6 +337,8 @@ fn rename(
                 let reserved = reserve_name(shared, spec, Bytes::Synced, name.copy);
                 return Ok(PublishStep::Rename { reserved, permit: None });
             }
+            let synced = source.sync_staged(shared, document_id);
+            synced.map_err(|error| not_renamed(shared, spec, None, error))?;
             let copy = shared.volume_copies.begin(&name.document);
             let copy = copy.ok_or(Error::StillPublishing)?;
             Ok(PublishStep::Copy(Box::new(Copying { name, copy, turn: None })))

@@ -29,7 +29,7 @@ use towline_state::catalog::Node;
 use towline_types::{DocumentId, Offset};
 
 /// How many reads of one session may be asked for and not be over.
-pub const READS_MAX: usize = 64;
+pub const READS_MAX: usize = 256;
 
 /// The reads of one session.
 pub(crate) struct Reads {

@@ -44,6 +44,8 @@ macro_rules! kinds {
 kinds! {
     /// No such document, or another user's.
     NotFound "not_found",
+    /// The folder in which the node is to lie is not there.
+    NoSuchFolder "not_found",
     /// The file is larger than the server takes; `max` is the limit, where it is a number.
     SizeLimit { max: Option<FileSize> } "size_limit",
     /// The disk is full, or a quota is used up.
@@ -111,8 +113,9 @@ kinds! {
     StorageFailed "storage_failed",
     /// A folder or a link was to be read.
     NoBytes "bad_state",
-    /// The file of the document is not the one that was uploaded, or was removed from the disk.
-    Damaged "damaged",
+    /// The file of the document is not the one that was uploaded, or was removed from the disk;
+    /// `index` is the block that has other bytes, where that is known.
+    Damaged { index: Option<BlockIndex> } "damaged",
     /// The disk failed earlier: the server takes no changes until it was looked at.
     StorageReadOnly "storage_read_only",
     /// The upload was changed by others whenever it was looked at.

@@ -28,11 +28,12 @@ pub(crate) fn warn(data_dir: &Path, keys: &Path) {
         }
     }
     for file in keys.read_dir().into_iter().flatten().flatten() {
-        let is_key = file.file_name().to_string_lossy().ends_with(".pk8");
+        let name = file.file_name().to_string_lossy().into_owned();
+        let is_key = name.ends_with(".pk8") || name.ends_with(".pem");
         if is_key && file.metadata().is_ok_and(|about| about.mode() & OTHERS != 0) {
             let path = file.path();
             tracing::warn!(
-                "others on this machine may read {}, with which tokens are signed; chmod 600 helps",
+                "others on this machine may read {}, a key of this server; chmod 600 helps",
                 path.display()
             );
         }

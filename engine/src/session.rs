@@ -418,7 +418,7 @@ impl Closed {
         let asking = shared.tracker.spawn_blocking(move || {
             let last = |(tag, active): (Tag, Arc<ActiveUpload>)| {
                 let document = Some(active.document_id);
-                Event { tag, document, kind: active.last_word() }
+                Event { tag, document, kind: active.last_word(), _place: None }
             };
             paused.into_iter().map(last).collect()
         });

@@ -6,6 +6,7 @@ use crate::active::registry::Registry;
 use crate::buffer::BufferPool;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::expiry::clock_trust::ClockTrust;
+use crate::history::written::WrittenHistory;
 use crate::log::Summary;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::VolumeCopies;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) volume_copies: Arc<VolumeCopies>,
     /// The state file, a copy of what the catalog says.
     pub(crate) state_copy: StateFileCopy,
+    /// How far the catalog had come when that was last written down.
+    pub(crate) written_history: WrittenHistory,
     pub(crate) clock_trust: ClockTrust,
     /// Counts log lines that a client could cause without limit.
     pub(crate) summary: Arc<Summary>,

@@ -16,7 +16,7 @@ mod repair;
 mod strays;
 mod uploads;
 
-pub use finding::{Content, Done, Finding, Subject, Wrong};
+pub use finding::{Content, Done, Finding, Seen, Subject, Wrong};
 
 use crate::identity::{self, IdentityError};
 use crate::storage::{DataFolder, DataFolderScan, FolderError, StorageError};
@@ -28,7 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use towline_state::catalog::{Catalog, CatalogError, Document};
+use towline_state::catalog::{Catalog, CatalogError, Document, Kept};
 use towline_types::{DocumentId, UserId};
 use towline_upload::Phase;
 
@@ -77,9 +77,9 @@ type Show<'a> = &'a mut dyn FnMut(&Finding) -> io::Result<()>;
 /// The number of rows that are in memory at a time.
 const PAGE: u32 = 256;
 
-/// How many times something is looked at that has changed each time. After that a server is at
-/// work on it, and it cannot be judged.
-const LOOKS: usize = 3;
+/// How many times something is looked at that has changed, or was moved, each time. After that a
+/// server is at work on it, and it cannot be judged.
+const LOOKS: usize = 16;
 
 /// What is done about findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +168,16 @@ impl Verification<'_> {
     /// One row. What is wrong must be wrong of the row as it is *after* the look:
     /// rows are changed only once what they say is true on disk, so a row that has
     /// not changed meanwhile was held against the bytes that it speaks of.
+    ///
+    /// A file that is not there may have been elsewhere for a moment, with a folder that is back since:
+    /// its row says the same before and after. So it counts as missing only after a look during which
+    /// nothing of its user was moved.
     fn row(&mut self, mut row: Document) -> Result<(), VerifyError> {
         match row.phase {
             Phase::Uploading => self.summary.uploads += 1,
             _ => self.summary.documents += 1,
         }
+        let mut before = None;
         for _ in 0..LOOKS {
             let wrong = match self.wrong_with(&row) {
                 Ok(Some(wrong)) => wrong,
@@ -193,9 +198,13 @@ impl Verification<'_> {
                 Err(error) => return self.unreadable(&error).map(drop),
             };
             let (path, wrong) = wrong;
-            if says_the_same(&row, &again) {
+            let user = row.user_id;
+            let (same, is_missing) =
+                (says_the_same(&row, &again), matches!(wrong, Wrong::Missing { .. }));
+            if same && !(is_missing && self.was_moved(user, before.as_ref())?) {
                 return self.found_of(&again, path, wrong);
             }
+            before = Some(self.catalog.log_head(user).wait()?);
             row = again;
         }
         Ok(())
@@ -217,7 +226,7 @@ impl Verification<'_> {
             return Err(error.clone().into());
         };
         let id = DocumentId::from_i64(*id).map_err(|_| error.clone())?;
-        let subject = owner.map(|owner| self.subject(id, owner)).transpose()?;
+        let subject = owner.map(|owner| self.subject(id, owner, Seen::File)).transpose()?;
         let wrong = Wrong::UnreadableRow(error.to_string());
         self.found(Finding { path: None, subject, wrong, done: Done::Nothing })?;
         Ok(id)
@@ -232,7 +241,12 @@ impl Verification<'_> {
         if let Done::Refused(_) = done {
             self.doubt(row, &wrong);
         }
-        let subject = Some(self.subject(row.document_id, row.user_id)?);
+        let seen = match row.kept {
+            Kept::InPlace => Seen::File,
+            Kept::OldVersion => Seen::OlderVersion,
+            Kept::InTrash { .. } => Seen::Removed,
+        };
+        let subject = Some(self.subject(row.document_id, row.user_id, seen)?);
         self.found(Finding { path: Some(path), subject, wrong, done })
     }
 
@@ -270,14 +284,19 @@ impl Verification<'_> {
         (self.show)(&finding).map_err(VerifyError::Show)
     }
 
-    fn subject(&self, document_id: DocumentId, owner: UserId) -> Result<Subject, VerifyError> {
+    fn subject(
+        &self,
+        document_id: DocumentId,
+        owner: UserId,
+        seen: Seen,
+    ) -> Result<Subject, VerifyError> {
         // A user whose row does not read keeps the number.
         let name = match self.catalog.user(owner).wait() {
             Ok(user) => user.map(|user| user.name),
             Err(CatalogError::BadRow { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Subject { document_id, owner, name })
+        Ok(Subject { document_id, owner, name, seen })
     }
 }
 

@@ -64,6 +64,8 @@ codes! {
     FrameTooLarge "frame_too_large" 413 final close,
     /// No version in common.
     VersionUnsupported "version_unsupported" 426 final close,
+    /// The connection comes from another machine and has no TLS.
+    TlsRequired "tls_required" 426 final close,
     /// Something else came before `hello`.
     AuthRequired "auth_required" 401 final close,
     /// No `hello` in time.

@@ -18,7 +18,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// Its name. A client checks it before it uses it in a path.
     pub name: String,
-    /// Only in a recursive list: the names of the folders between the listed one and this node.
+    /// In a recursive list the names of the folders between the listed one and this node, in a list
+    /// of the trash those of the folders that it was removed from; else none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folder: Vec<String>,
     /// The current version of a file: the document that has its bytes.

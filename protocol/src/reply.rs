@@ -4,10 +4,12 @@
 mod changes;
 mod read;
 mod tree;
+mod uploads;
 
 pub use changes::{Change, ChangeNotice, Delta, DeltaEnd, Operation, Part};
 pub use read::{Read, ReadBegin, ReadEnd, True};
 pub use tree::{Listing, NodeAnswer, Version, Versions};
+pub use uploads::{UploadState, Uploads};
 
 use crate::error::ErrorReply;
 use crate::frame::Channel;
@@ -54,6 +56,9 @@ pub enum Reply {
     /// What is known of these bytes.
     #[serde(rename = "find")]
     Find(Found),
+    /// The uploads that are not complete.
+    #[serde(rename = "uploads")]
+    Uploads(Uploads),
     /// What lies in a folder.
     #[serde(rename = "list")]
     List(Listing),
@@ -328,6 +333,7 @@ impl Reply {
             Self::Blocks(m) => m.channel,
             Self::Cancel(m) => m.channel,
             Self::Find(m) => m.channel,
+            Self::Uploads(m) => m.channel,
             Self::List(m) => m.channel,
             Self::Stat(m)
             | Self::Mkdir(m)

@@ -101,6 +101,8 @@ requests! {
     Cancel(DocumentRef) "cancel",
     /// Does this user have these bytes, or an upload of them, already?
     Find(Find) "find",
+    /// Which uploads are not complete?
+    Uploads(Uploads) "uploads",
     /// What lies in a folder?
     List(List) "list",
     /// What is known of a node?
@@ -257,6 +259,21 @@ pub struct Complete {
     /// Overrides what `upload` said, after `exists`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_conflict: Option<OnConflict>,
+}
+
+/// `{"action":"uploads"}`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uploads {
+    /// The channel that the answer goes to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// The most uploads in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Go on from there: what the answer before said in `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// `{"action":"status","document_id":123}`, and `blocks` and `cancel` alike.

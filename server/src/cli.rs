@@ -1,22 +1,35 @@
 //! The command line of the server: `towlined`, and `towline serve` alike.
 
 mod backup;
+mod documents;
+mod expire;
 mod first_start;
+mod keep;
 mod listen;
+mod output;
 mod people;
+mod restore;
 mod settings;
 mod signals;
 mod size;
 mod store;
+mod trash;
 mod usage;
+mod usage_error;
 mod verify;
 
 pub use backup::BackupArgs;
+pub use documents::DocumentsArgs;
+pub use expire::ExpireArgs;
+pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
 pub use listen::{BadAddress, ListenAddress};
 pub use people::{TokenArgs, UserArgs};
+pub use restore::RestoreArgs;
 pub use settings::ServeArgs;
 pub use size::{BadSize, MaxFileSize};
 pub use store::StoreArgs;
+pub use trash::TrashArgs;
+pub use usage::UsageArgs;
 pub use verify::VerifyArgs;
 
 use crate::{Config, Server, log};
@@ -33,7 +46,7 @@ use std::time::Duration;
 use towline_engine::Durability;
 use towline_engine::units::Size;
 use towline_types::FileSize;
-use usage::Usage;
+use usage_error::UsageError;
 
 /// Receives files; an interrupted upload continues where it stopped.
 #[derive(Debug, Parser)]
@@ -44,9 +57,6 @@ struct Arguments {
     #[command(flatten)]
     serve: ServeArgs,
 }
-
-/// What the result of a command could not be written to.
-const NOT_WRITTEN: &str = "cannot write to standard output";
 
 /// The end of the help text.
 const EXIT_CODES: &str = "\
@@ -62,8 +72,18 @@ enum Command {
     Token(TokenArgs),
     /// Read every document back and say which are not as they were uploaded
     Verify(VerifyArgs),
+    /// List the documents of all users, or of one
+    Documents(DocumentsArgs),
+    /// Say how much each user has: files, older versions, trash, unfinished uploads
+    Usage(UsageArgs),
+    /// List what was removed, and when it is deleted for good
+    Trash(TrashArgs),
+    /// Delete now what is kept no longer; the server must be stopped
+    Expire(ExpireArgs),
     /// Copy the catalog and the keys into a new folder, also while the server runs
     Backup(BackupArgs),
+    /// Put back what `backup` wrote, into a new data folder or where the catalog is lost
+    Restore(RestoreArgs),
 }
 
 /// What `towlined` does, from its arguments to its exit code: 0 done, 1 failed or
@@ -80,7 +100,12 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut command = Arguments::command();
     let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|error| error.exit());
     if let Some(option) = stray_option(&command, &matches) {
-        let message = format!("--{option} is an option of the server, not of its commands");
+        let has_it = option.starts_with("keep-")
+            && matches!(matches.subcommand_name(), Some("expire" | "trash"));
+        let message = match has_it {
+            true => format!("write --{option} behind the command"),
+            false => format!("--{option} is an option of the server, not of its commands"),
+        };
         command.error(ErrorKind::ArgumentConflict, message).exit();
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -90,8 +115,17 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => people::token(token, &token.store.or(before)).map(|()| true),
         Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
+        Some(Command::Documents(documents)) => {
+            documents::run(documents, &documents.store.or(before)).map(|()| true)
+        }
+        Some(Command::Usage(usage)) => usage::run(usage, &usage.store.or(before)).map(|()| true),
+        Some(Command::Trash(trash)) => trash::run(trash, &trash.store.or(before)).map(|()| true),
+        Some(Command::Expire(expire)) => expire::run(expire, &expire.store.or(before)),
         Some(Command::Backup(backup)) => {
             backup::run(backup, &backup.store.or(before)).map(|()| true)
+        }
+        Some(Command::Restore(restore)) => {
+            restore::run(restore, &restore.store.or(before)).map(|()| true)
         }
     };
     match done {
@@ -110,7 +144,7 @@ const USAGE: u8 = 2;
 /// Whether the error is a mistake in the arguments or in the configuration file.
 #[must_use]
 pub fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Usage>())
+    error.chain().any(|cause| cause.is::<UsageError>())
 }
 
 /// An option before a subcommand that says something else than where the store lies.
@@ -137,6 +171,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         signals::pass_over()?;
+        let hangup = signals::Hangup::new()?;
         let mut stop = signals::Stop::new()?;
         let listener = listen.bind().await?;
         let address = listener.local_addr()?;
@@ -148,7 +183,11 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
-        let welcome = tokio::task::spawn_blocking(move || first_start::welcome(&data_dir, address));
+        hangup.reloads(server.reloader());
+        let fingerprint = server.fingerprint();
+        let welcome = tokio::task::spawn_blocking(move || {
+            first_start::welcome(&data_dir, address, fingerprint)
+        });
         let welcome = tokio::select! {
             welcome = welcome => welcome??,
             // It may wait for another program that keeps the catalog locked.
@@ -156,7 +195,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         };
         let mut out = std::io::stdout();
         // Whoever started us may have closed its end; serving matters more.
-        let _ = writeln!(out, "listening on {address}\n{about}");
+        let _ = writeln!(out, "listening on {address}\n{about}\nkey {fingerprint}");
         if let Some(welcome) = welcome {
             let _ = write!(out, "{welcome}");
         }

@@ -1,5 +1,6 @@
 //! What a server is told before it starts.
 
+use crate::tls::TlsFiles;
 use std::path::PathBuf;
 use std::time::Duration;
 use towline_engine::EngineConfig;
@@ -14,6 +15,10 @@ pub struct Config {
     pub connections: usize,
     /// What is bounded in time.
     pub timings: Timings,
+    /// The operator's certificate; none: the server's own.
+    pub tls: Option<TlsFiles>,
+    /// Connections without TLS are taken from other machines too.
+    pub allow_plaintext: bool,
 }
 
 /// What is bounded in time, on each connection.
@@ -42,6 +47,8 @@ impl Config {
             engine: EngineConfig::new(data_dir),
             connections: 16_384,
             timings: Timings::default(),
+            tls: None,
+            allow_plaintext: false,
         }
     }
 }

@@ -14,12 +14,15 @@ mod listener;
 mod log;
 mod login_log;
 mod run;
+mod secret_file;
 mod shared;
 mod socket;
 mod tcp;
+mod tls;
 pub mod token;
 mod user_numbers;
 
 pub use config::{Config, Timings};
 pub use log::LogFormat;
-pub use run::{RunError, Server, run};
+pub use run::{Reloader, RunError, Server, run};
+pub use tls::{TlsError, TlsFiles};

@@ -1,14 +1,18 @@
-//! The TCP door: takes connections, as many as there may be, and tunes their sockets.
+//! Takes connections, as many as there may be, tunes their sockets, and finds out by the first byte
+//! what a client speaks.
 
 use crate::shared::Shared;
 use crate::socket;
-use crate::tcp::session;
+use crate::tcp::{Arrival, Privacy, session};
+use crate::tls;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use towline_engine::log::Limiter;
 use towline_protocol::{Code, ErrorReply, Reply, frame};
 
@@ -44,10 +48,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                 }
                 let here = Arc::clone(&shared);
                 shared.connections.spawn(async move {
-                    match socket::halves(stream) {
-                        Ok((reader, writer)) => session::serve(reader, writer, peer, here).await,
-                        Err(error) => tracing::warn!(%peer, %error, "a connection was lost"),
-                    }
+                    open_door(stream, peer, here).await;
                     drop(place);
                 });
             }
@@ -59,6 +60,54 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// What the first byte of a connection says (RFC 8446, section 5.1): the handshake of TLS begins.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Finds out what the client speaks, and serves it.
+async fn open_door(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let login_until = Instant::now() + shared.timings.login;
+    let mut first = [0];
+    // Cancel-safe: the byte stays where it is.
+    let peeked = tokio::select! {
+        peeked = timeout_at(login_until, stream.peek(&mut first)) => peeked,
+        () = shared.stopping.cancelled() => Ok(Ok(0)),
+    };
+    // Where nothing came, the session says so.
+    let is_tls = matches!(peeked, Ok(Ok(1))) && first == [TLS_HANDSHAKE];
+    let is_private = is_tls || shared.allow_plaintext || is_of_this_machine(&stream, peer);
+    let halves = match socket::halves(stream) {
+        Ok(halves) => halves,
+        Err(error) => return tracing::warn!(%peer, %error, "a connection was lost"),
+    };
+    let privacy = if is_private { Privacy::Kept } else { Privacy::Lost };
+    let arrival = Arrival { peer, login_until, privacy };
+    if !is_tls {
+        let (reader, writer) = halves;
+        return session::serve(reader, writer, arrival, shared).await;
+    }
+    let accepted = tokio::select! {
+        accepted = timeout_at(login_until, tls::accept(&shared.tls, halves)) => accepted,
+        () = shared.stopping.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok((reader, writer))) => {
+            session::serve(reader, writer, arrival, shared).await;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "no TLS came about");
+            shared.logins.refused(peer, "tls_failed");
+        }
+        Err(_) => shared.logins.refused(peer, Code::AuthTimeout.as_str()),
+    }
+}
+
+/// Whether the connection never leaves this machine: both its ends have the same address, or one that
+/// only this machine has.
+fn is_of_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
+    let peer = peer.ip().to_canonical();
+    peer.is_loopback() || stream.local_addr().is_ok_and(|here| here.ip().to_canonical() == peer)
 }
 
 /// Says why, as far as the socket takes it at once, and lets go.

@@ -2,6 +2,7 @@
 
 use crate::login_log::LoginLog;
 use crate::shared::Shared;
+use crate::tls::{TlsError, TlsIdentity};
 use crate::token::{KeyError, Tokens};
 use crate::{Config, listener};
 use std::future::Future;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_engine::{Engine, OpenError, ShutdownError};
+use towline_types::Fingerprint;
 
 /// Why a server did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum RunError {
     /// The key in it.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The key and the certificate for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// What is known at the end could not be written down.
     #[error(transparent)]
     ShutDown(#[from] ShutdownError),
@@ -44,6 +49,22 @@ pub enum RunError {
 /// A server that has put everything in order and can take connections.
 pub struct Server {
     shared: Arc<Shared>,
+}
+
+/// Reads the server's certificate once more, where it was renewed.
+#[derive(Clone)]
+pub struct Reloader(Arc<Shared>);
+
+impl Reloader {
+    /// New connections get the certificate that is in the files now. Where it cannot be used, they
+    /// get the one of before. Returns by what clients recognise the server. Blocks.
+    ///
+    /// # Errors
+    /// Where the files cannot be read, or have no certificate with its key.
+    pub fn reload(&self) -> Result<Fingerprint, TlsError> {
+        self.0.tls.reload()?;
+        Ok(self.0.tls.fingerprint())
+    }
 }
 
 /// Serves on the listener until `shutdown` is ready, then stops in order: no more
@@ -71,6 +92,18 @@ impl Server {
         Ok(Self { shared: Arc::new(opening.await.map_err(|_| RunError::Panicked)??) })
     }
 
+    /// By what clients recognise this server.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.shared.tls.fingerprint()
+    }
+
+    /// What reads the certificate once more while the server serves.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
+    }
+
     /// Serves; see [`run`].
     ///
     /// # Errors
@@ -91,8 +124,10 @@ impl Server {
             () = shared.engine.lock_removed() => false,
         };
         tracing::info!("stopping");
-        shared.stopping.cancel();
+        // The engine first: a client whose request is cut off with its connection is told that the
+        // server stops.
         shared.engine.begin_shut_down();
+        shared.stopping.cancel();
         let enough = Instant::now() + shared.timings.stop;
         let _ = listening.await;
         shared.connections.close();
@@ -114,14 +149,17 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     config.connections = config.connections.min(descriptors / 2);
     let limits = &mut config.engine.limits;
     limits.paused_kept_open = limits.paused_kept_open.min(descriptors / 8);
-    let Config { engine, connections, timings } = config;
+    let Config { engine, connections, timings, tls, allow_plaintext } = config;
     let engine = Engine::open(engine, runtime)?;
     let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;
+    let tls = TlsIdentity::open(engine.keys_path(), tls)?;
     Ok(Shared {
         timings,
         connections_max: connections,
         engine,
         tokens,
+        tls,
+        allow_plaintext,
         logins: LoginLog::default(),
         connections: TaskTracker::new(),
         stopping: CancellationToken::new(),

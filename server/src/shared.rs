@@ -2,6 +2,7 @@
 
 use crate::Timings;
 use crate::login_log::LoginLog;
+use crate::tls::TlsIdentity;
 use crate::token::Tokens;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,9 @@ pub(crate) struct Shared {
     pub(crate) connections_max: usize,
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
+    pub(crate) tls: TlsIdentity,
+    /// Connections without TLS are taken from other machines too.
+    pub(crate) allow_plaintext: bool,
     pub(crate) logins: LoginLog,
     /// The connections.
     pub(crate) connections: TaskTracker,

@@ -9,3 +9,24 @@ mod node;
 mod send_buffer;
 pub(crate) mod session;
 mod translate;
+
+use std::net::SocketAddr;
+use tokio::time::Instant;
+
+/// What is known of a connection before its first frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    /// When its client has to have logged in.
+    pub(crate) login_until: Instant,
+    pub(crate) privacy: Privacy,
+}
+
+/// Who may read along on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Privacy {
+    /// Nobody: it is encrypted, or does not leave this machine; or the operator does not mind.
+    Kept,
+    /// Everybody between the two machines.
+    Lost,
+}

@@ -5,11 +5,12 @@
 //! for (`iss`): after the loss of a catalog the numbers of users may be given to others, and
 //! the key may still be there.
 
+use crate::secret_file;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,9 +88,6 @@ pub enum KeyError {
 
 const KEY_FILE: &str = "ed25519.pk8";
 
-/// Far more than a PKCS#8 document of an Ed25519 key has.
-const KEY_BYTES_MAX: u64 = 4096;
-
 impl Tokens {
     /// The server's key, made on first use and kept in that folder.
     ///
@@ -97,7 +95,7 @@ impl Tokens {
     /// Where it can neither be read nor made.
     pub fn open(keys: &Path, store: &Store, clock: Clock) -> Result<Self, KeyError> {
         let path = keys.join(KEY_FILE);
-        let pkcs8 = match read(&path) {
+        let pkcs8 = match secret_file::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if store.marked_at.is_some() {
                     tracing::warn!(
@@ -120,7 +118,7 @@ impl Tokens {
     /// Where the key cannot be read.
     pub fn find(keys: &Path, store: &Store, clock: Clock) -> Result<Self, KeyError> {
         let path = keys.join(KEY_FILE);
-        let pkcs8 = read(&path).map_err(io_error("read", &path))?;
+        let pkcs8 = secret_file::read(&path).map_err(io_error("read", &path))?;
         Self::with_key(&path, &pkcs8, store, clock)
     }
 
@@ -197,32 +195,12 @@ impl Tokens {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(KEY_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Makes the key. Where two processes make it at once, the first one wins and
 /// the other reads it.
 fn make(keys: &Path, path: &Path) -> Result<Vec<u8>, KeyError> {
     let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::NotMade)?;
     let pkcs8 = pair.to_pkcs8().map_err(|_| KeyError::NotMade)?;
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .tempfile_in(keys)
-        .map_err(io_error("make a key in", keys))?;
-    file.write_all(pkcs8.as_ref()).map_err(io_error("write", path))?;
-    file.as_file().sync_all().map_err(io_error("sync", path))?;
-    match file.persist_noclobber(path) {
-        Ok(_) => {
-            let folder = File::open(keys).and_then(|folder| folder.sync_all());
-            folder.map_err(io_error("sync", keys))?;
-        }
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(io_error("write", path)(error.error)),
-    }
-    read(path).map_err(io_error("read", path))
+    Ok(secret_file::make(keys, path, pkcs8.as_ref())?)
 }
 
 /// Writes a token into a new file that only its owner reads. What has the name already stays

@@ -1,8 +1,8 @@
 //! A link between two network namespaces, which one test has for itself. The test takes it down,
 //! lets it lose packets, or makes it slow: faults below TCP, which no proxy can make.
 //!
-//! It needs root and `ip`; to lose packets needs `nft`, and to be slow needs `tc`. Where they are
-//! missing, [`NetnsLink::make`] prints that the test is skipped, and why.
+//! It needs root, `ip` and `nft`, with which it loses packets. Where they are missing,
+//! [`NetnsLink::make`] prints that the test is skipped, and why. To be slow needs `tc` as well.
 
 use crate::volume::{Unavailable, need_root, run, skipped};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -43,6 +43,7 @@ impl NetnsLink {
     fn try_make() -> Result<Self, Unavailable> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         need_root()?;
+        run(Command::new("nft").arg("--version"))?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let end = |side: &str, host| LinkEnd {
             namespace: format!("towline-{}-{number}-{side}", std::process::id()),

@@ -37,14 +37,9 @@ pub const COPIED: &[&str] = &["copy.begun", "copy.block"];
 /// moved, removed or restored.
 pub const TREE: &[&str] = &["mkdir.made", "move.intended", "move.recorded", "move.renamed"];
 
-/// Points of the sweep that deletes what is kept no longer.
-pub const SWEEP: &[&str] = &["expiry.deleted", "expiry.versions_deleted"];
-
-/// Points that no client of the TCP door reaches. The engine's own tests kill a process there
-/// (`engine/tests/rules/killed.rs`, `engine/tests/rules/killed_store.rs`).
-pub const OTHER_DOORS: &[&str] = &[
-    "declare.recorded",
-    "delete.done",
+/// Points between the steps that the store does for a change of the tree: a file that is replaced,
+/// and something that is moved, removed or restored.
+pub const STORE: &[&str] = &[
     "folder.made",
     "relocate.folders_made",
     "relocate.new_name_synced",
@@ -54,7 +49,15 @@ pub const OTHER_DOORS: &[&str] = &[
     "replace.kept",
     "replace.kept_synced",
     "replace.renamed",
+    "sync.move",
 ];
+
+/// Points of the sweep that deletes what is kept no longer.
+pub const SWEEP: &[&str] = &["expiry.deleted", "expiry.versions_deleted"];
+
+/// Points that no client of the TCP door reaches. The engine's own tests kill a process there
+/// (`engine/tests/rules/killed_store.rs`).
+pub const OTHER_DOORS: &[&str] = &["delete.done"];
 
 /// Points that a server reaches during its start, where it finds unfinished work.
 pub const AT_THE_START: &[&str] =

@@ -316,9 +316,22 @@ impl ServerProcess {
     /// # Panics
     /// Where it does not print one in time.
     pub async fn says(&self, text: &str) {
+        self.says_in_one_line(&[text]).await;
+    }
+
+    /// Waits until the server has printed a line that contains all these texts, and returns it. A
+    /// line of the log may come later than the answer that a client gets.
+    ///
+    /// # Panics
+    /// Where it does not print one in time.
+    pub async fn says_in_one_line(&self, texts: &[&str]) -> String {
         let began = Instant::now();
-        while !self.said().iter().any(|line| line.contains(text)) {
-            assert!(began.elapsed() < PATIENCE, "it does not say {text:?} but {:#?}", self.said());
+        let has_all = |line: &String| texts.iter().all(|text| line.contains(text));
+        loop {
+            if let Some(line) = self.said().into_iter().find(has_all) {
+                return line;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not say {texts:?} but {:#?}", self.said());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

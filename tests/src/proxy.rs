@@ -1,7 +1,7 @@
 //! A network that breaks where a test says: a TCP proxy on loopback between a client and a server.
 //!
-//! The place of a fault is a position in the stream from client to server, so a test says "after
-//! 300,000 bytes" and not "after a while". A plan has the [`Faults`] of each connection, in the
+//! The place of a fault is a position in the stream from client to server, or where that is said
+//! from server to client, so a test says "after 300,000 bytes" and not "after a while". A plan has the [`Faults`] of each connection, in the
 //! order in which the connections come; a test can also change them, and cut or stall a connection
 //! while it is open.
 
@@ -31,6 +31,10 @@ pub struct Faults {
     pub stall_after: Option<u64>,
     /// This byte arrives with one bit turned.
     pub flip_at: Option<u64>,
+    /// After this number of bytes from the server both directions end.
+    pub cut_after_replies: Option<u64>,
+    /// This byte from the server arrives with one bit turned.
+    pub flip_reply_at: Option<u64>,
     /// Bytes pass in pieces of at most this number of bytes, each sent separately.
     pub segment: Option<usize>,
     /// From now on the bytes of the server are lost.
@@ -120,6 +124,7 @@ struct Shared {
 pub struct Link {
     faults: Mutex<Faults>,
     passed: watch::Sender<u64>,
+    delivered: watch::Sender<u64>,
     order: watch::Sender<Order>,
     is_over: watch::Sender<bool>,
 }
@@ -215,6 +220,12 @@ impl FaultProxy {
     }
 }
 
+async fn reaches(count: &watch::Sender<u64>, bytes: u64) {
+    let mut count = count.subscribe();
+    let reached = tokio::time::timeout(crate::PATIENCE, count.wait_for(|now| *now >= bytes));
+    let _ = reached.await.expect("the bytes pass in time");
+}
+
 impl Link {
     /// How many bytes have passed from client to server.
     #[must_use]
@@ -222,14 +233,26 @@ impl Link {
         *self.passed.borrow()
     }
 
+    /// How many bytes have passed from server to client.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        *self.delivered.borrow()
+    }
+
     /// Waits until that number of bytes have passed.
     ///
     /// # Panics
     /// Where they do not pass in time.
     pub async fn has_passed(&self, bytes: u64) {
-        let mut passed = self.passed.subscribe();
-        let reached = tokio::time::timeout(crate::PATIENCE, passed.wait_for(|now| *now >= bytes));
-        let _ = reached.await.expect("the bytes pass in time");
+        reaches(&self.passed, bytes).await;
+    }
+
+    /// Waits until that number of bytes have passed from server to client.
+    ///
+    /// # Panics
+    /// Where they do not pass in time.
+    pub async fn has_delivered(&self, bytes: u64) {
+        reaches(&self.delivered, bytes).await;
     }
 
     /// Waits until the link has ended.
@@ -287,11 +310,22 @@ impl Link {
         Piece { length: piece, delay, is_lost: faults.drop_requests }
     }
 
-    /// The same for bytes of the server, which have no positions.
-    fn next_reply(&self, bytes: usize) -> Piece {
-        let faults = lock(&self.faults);
-        let (length, delay) = faults.pace(bytes.min(faults.segment.unwrap_or(usize::MAX)));
-        Piece { length, delay, is_lost: faults.drop_replies }
+    /// The same for bytes of the server. A piece of no byte: the link has to end.
+    fn next_reply(&self, bytes: &mut [u8]) -> Piece {
+        let place = self.delivered();
+        let mut faults = lock(&self.faults);
+        let room = faults.cut_after_replies.map_or(u64::MAX, |end| end.saturating_sub(place));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let piece = bytes.len().min(room).min(faults.segment.unwrap_or(usize::MAX));
+        let (piece, delay) = faults.pace(piece);
+        let flip = faults.flip_reply_at.and_then(|flip| flip.checked_sub(place));
+        if let Some(index) = flip.and_then(|index| usize::try_from(index).ok())
+            && index < piece
+        {
+            bytes[index] ^= 0x10;
+            faults.flip_reply_at = None;
+        }
+        Piece { length: piece, delay, is_lost: faults.drop_replies }
     }
 
     /// Waits while no byte may pass. Fails when the link has to end.
@@ -331,6 +365,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, opened: watch::Sende
         let link = Arc::new(Link {
             faults: Mutex::new(faults),
             passed: watch::Sender::new(0),
+            delivered: watch::Sender::new(0),
             order: watch::Sender::new(Order::Run),
             is_over: watch::Sender::new(false),
         });
@@ -449,16 +484,20 @@ async fn carry_down(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link) 
             let _ = to.shutdown().await;
             return End::InGoodOrder;
         }
-        let mut rest = &buffer[..count];
+        let mut rest = &mut buffer[..count];
         while !rest.is_empty() {
-            let Piece { length, delay, is_lost } = link.next_reply(rest.len());
+            let Piece { length, delay, is_lost } = link.next_reply(rest);
+            if length == 0 {
+                return End::Cut;
+            }
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            let (now, later) = rest.split_at(length);
+            let (now, later) = rest.split_at_mut(length);
             if !is_lost && to.write_all(now).await.is_err() {
                 return End::Reset;
             }
+            link.delivered.send_modify(|delivered| *delivered += length as u64);
             rest = later;
         }
     }

@@ -15,8 +15,8 @@ mod sending;
 mod tree;
 
 pub use frames::{chunk_frame, chunk_frames};
-pub(crate) use heard::read;
 pub use heard::{Heard, Payload, errors};
+pub(crate) use heard::{payload, read};
 pub use reading::Received;
 pub use requests::{
     about, find, hello, hello_of_version, join, nobodys_document, offset, position, read_of,

@@ -10,7 +10,12 @@ pub struct Strace {
     answer: String,
     when: String,
     paths: Vec<PathBuf>,
+    /// How the calls are picked out.
+    picked: &'static [&'static str],
 }
+
+/// The kernel picks the calls out, so that all others are as fast as ever.
+const BY_THE_KERNEL: &[&str] = &["--seccomp-bpf"];
 
 impl Strace {
     /// Calls of these names (`pwrite64,fsync`) get this result (`error=EIO`), every time; `strace`
@@ -18,7 +23,15 @@ impl Strace {
     #[must_use]
     pub fn inject(log: &Path, calls: &str, answer: &str) -> Self {
         let (log, calls, answer) = (log.to_owned(), calls.to_owned(), answer.to_owned());
-        Self { log, calls, answer, when: "1+".to_owned(), paths: Vec::new() }
+        let (when, paths, picked) = ("1+".to_owned(), Vec::new(), BY_THE_KERNEL);
+        Self { log, calls, answer, when, paths, picked }
+    }
+
+    /// Calls of these names kill the server. `strace` looks at every call of the server then: with
+    /// calls that the kernel picks out, strace 6.1 sends a signal only at the first one.
+    #[must_use]
+    pub fn kill(log: &Path, calls: &str) -> Self {
+        Self { picked: &[], ..Self::inject(log, calls, "signal=KILL") }
     }
 
     /// Only the call of that number fails, or with `3+` that call and all later ones. Each thread
@@ -39,9 +52,10 @@ impl Strace {
     /// The words to run a server [under](crate::process::Launch::under).
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let Self { log, calls, answer, when, paths } = self;
-        let mut words: Vec<String> =
-            ["strace", "-D", "-f", "-y", "--seccomp-bpf", "-qq", "-o"].map(str::to_owned).to_vec();
+        let Self { log, calls, answer, when, paths, picked } = self;
+        let mut words: Vec<String> = ["strace", "-D", "-f", "-y"].map(str::to_owned).to_vec();
+        words.extend(picked.iter().map(|&word| word.to_owned()));
+        words.extend(["-qq", "-o"].map(str::to_owned));
         words.push(log.display().to_string());
         for path in paths {
             words.extend(["-P".to_owned(), path.display().to_string()]);

@@ -4,7 +4,7 @@ use crate::PATIENCE;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ pub struct Terminal {
     pub child: Child,
     /// The program's side; held open so that its size can be changed.
     inside: File,
+    /// The person's side.
+    keyboard: File,
     shown: watch::Receiver<String>,
 }
 
@@ -39,6 +41,7 @@ impl Terminal {
         let child = command.spawn().expect("the command can be run");
         let (tell, shown) = watch::channel(String::new());
         let mut outside = File::from(outside);
+        let keyboard = outside.try_clone().expect("a descriptor");
         std::thread::spawn(move || {
             let mut all = Vec::new();
             let mut buffer = [0; 4096];
@@ -48,7 +51,15 @@ impl Terminal {
                 tell.send_replace(String::from_utf8_lossy(&all).into_owned());
             }
         });
-        Self { child, inside, shown }
+        Self { child, inside, keyboard, shown }
+    }
+
+    /// Types a text.
+    ///
+    /// # Panics
+    /// Where the terminal does not take it.
+    pub fn types(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).expect("the terminal takes it");
     }
 
     /// Changes the number of columns.

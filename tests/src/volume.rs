@@ -154,11 +154,10 @@ impl Volume {
             self.mount().expect("a file system mounts again");
             // A mount namespace that another test makes has a copy of the mount. Until that
             // namespace has ended, the kernel mounts the same file system again, which has no
-            // power.
-            match std::fs::read_dir(&self.mount_point)
-                .and_then(|mut names| names.next().transpose())
-            {
-                Ok(_) => return,
+            // power. It may still list its names, from memory; it syncs nothing.
+            let root = std::fs::File::open(&self.mount_point);
+            match root.and_then(|root| root.sync_all()) {
+                Ok(()) => return,
                 Err(error) if began.elapsed() > crate::PATIENCE => panic!("no power: {error}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }

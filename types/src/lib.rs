@@ -7,6 +7,7 @@
 pub mod block;
 mod digest;
 pub mod file_hash;
+mod fingerprint;
 pub mod limits;
 mod metadata;
 pub mod name;
@@ -18,8 +19,9 @@ mod store_id;
 
 pub use block::{BlockHasher, BlockIndex};
 pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
+pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use metadata::{BadLinkTarget, BadMode, LinkTarget, ModifiedTime, PermissionBits};
-pub use name::{BadName, DocumentPath, Name};
+pub use name::{BadName, BadPattern, DocumentPath, Name, NamePattern};
 pub use node::NodeKind;
 pub use node_path::NodePath;
 pub use number::{

@@ -7,6 +7,9 @@
 
 mod case_folding;
 mod characters;
+mod pattern;
+
+pub use pattern::{BadPattern, NamePattern};
 
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -23,7 +26,7 @@ pub enum BadName {
     #[error("a name may have at most {} bytes", limits::NAME_BYTES)]
     TooLong,
     /// `/` or `\`.
-    #[error("a name must not contain / or \\; send folders as a list in 'folder'")]
+    #[error("a name must not contain / or \\")]
     Separator,
     /// `.` or `..`, which lead to another folder.
     #[error("a name must not be . or ..")]

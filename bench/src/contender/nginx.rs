@@ -44,18 +44,13 @@ impl Contender for Nginx {
 
     fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
         let into = run_dir.folder("received")?;
-        let port = free_port()?;
-        let config = run_dir.file("nginx.conf", &config(run_dir, &into, port))?;
-        let mut nginx = Command::new(program::find("nginx").map_err(anyhow::Error::msg)?);
-        nginx.arg("-p").arg(run_dir.path()).arg("-c").arg(config);
-        // What is said before the configuration is read goes there too.
-        nginx.args(["-e", "stderr"]);
-        let server = Server::start(nginx, &run_dir.at("server.log"), Sign::Opens(port))?;
+        let root = into.parent().unwrap_or(&into);
+        let (server, url) = serve(run_dir, root, "dav_methods PUT;")?;
         let mut curl = Command::new("curl");
         // Without a question first: some servers leave it waiting for a second.
         curl.args(["-q", "-sSf", "--noproxy", "*", "-H", "Expect:", "-T"])
             .arg(run_dir.workload.path());
-        curl.arg(format!("http://127.0.0.1:{port}/received/"));
+        curl.arg(format!("{url}received/"));
         Ok(Box::new(move || {
             let (wall, client) = measure::run(curl, &run_dir.at("client.log"), run_dir.limit)?;
             let server = Some(server.stop()?);
@@ -65,9 +60,21 @@ impl Contender for Nginx {
     }
 }
 
-fn config(run_dir: &RunDir, into: &Path, port: u16) -> String {
+/// An nginx over that folder, with those words for each of its places, and its address.
+pub(super) fn serve(run_dir: &RunDir, root: &Path, words: &str) -> Result<(Server, String)> {
+    let port = free_port()?;
+    let config = run_dir.file("nginx.conf", &config(run_dir, root, words, port))?;
+    let mut nginx = Command::new(program::find("nginx").map_err(anyhow::Error::msg)?);
+    nginx.arg("-p").arg(run_dir.path()).arg("-c").arg(config);
+    // What is said before the configuration is read goes there too.
+    nginx.args(["-e", "stderr"]);
+    let server = Server::start(nginx, &run_dir.at("server.log"), Sign::Opens(port))?;
+    Ok((server, format!("http://127.0.0.1:{port}/")))
+}
+
+fn config(run_dir: &RunDir, root: &Path, words: &str, port: u16) -> String {
     let run_dir = run_dir.path().display();
-    let root = into.parent().unwrap_or(into).display();
+    let root = root.display();
     // As root its workers would become nobody, who may not write here.
     let user = if rustix::process::getuid().is_root() { "user root;\n" } else { "" };
     format!(
@@ -87,7 +94,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         root "{root}";
-        location / {{ dav_methods PUT; }}
+        location / {{ {words} }}
     }}
 }}
 "#

@@ -51,12 +51,7 @@ impl Contender for Rsync {
 
     fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
         let into = run_dir.folder("received")?;
-        let port = free_port()?;
-        let config = run_dir.file("rsyncd.conf", &config(&into, &run_dir.at("rsyncd.log")))?;
-        let mut daemon = Command::new("rsync");
-        daemon.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
-        daemon.arg(format!("--port={port}")).arg("--config").arg(config);
-        let server = Server::start(daemon, &run_dir.at("server.log"), Sign::Opens(port))?;
+        let (server, url) = daemon(run_dir, &into, Access::Write)?;
         let mut rsync = Command::new("rsync");
         rsync.arg(match run_dir.workload {
             Workload::File { .. } => "-W",
@@ -65,7 +60,7 @@ impl Contender for Rsync {
         if let Self::Fsync = self {
             rsync.arg("--fsync");
         }
-        rsync.arg(run_dir.workload.path()).arg(format!("rsync://127.0.0.1:{port}/bench/"));
+        rsync.arg(run_dir.workload.path()).arg(url);
         Ok(Box::new(move || {
             let (wall, client) = measure::run(rsync, &run_dir.at("client.log"), run_dir.limit)?;
             server.be_alone()?;
@@ -76,12 +71,36 @@ impl Contender for Rsync {
     }
 }
 
-fn config(into: &Path, log: &Path) -> String {
+/// What clients of a server may do.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// A daemon for that folder, and the folder's address at it.
+pub(super) fn daemon(run_dir: &RunDir, folder: &Path, access: Access) -> Result<(Server, String)> {
+    let port = free_port()?;
+    let text = config(folder, &run_dir.at("rsyncd.log"), access);
+    let config = run_dir.file("rsyncd.conf", &text)?;
+    let mut daemon = Command::new("rsync");
+    daemon.args(["--daemon", "--no-detach", "--address=127.0.0.1"]);
+    daemon.arg(format!("--port={port}")).arg("--config").arg(config);
+    let server = Server::start(daemon, &run_dir.at("server.log"), Sign::Opens(port))?;
+    Ok((server, format!("rsync://127.0.0.1:{port}/bench/")))
+}
+
+fn config(folder: &Path, log: &Path, access: Access) -> String {
     // As root it would become nobody, who may not write here.
     let user = if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
+    let read_only = match access {
+        Access::Read => "yes",
+        Access::Write => "no",
+    };
     format!(
-        "use chroot = no\n{user}reverse lookup = no\nlog file = {}\n[bench]\npath = {}\nread only = no\n",
+        "use chroot = no\n{user}reverse lookup = no\nlog file = {}\n[bench]\npath = {}\n\
+         read only = {read_only}\n",
         log.display(),
-        into.display()
+        folder.display()
     )
 }

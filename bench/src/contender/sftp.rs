@@ -42,38 +42,19 @@ impl Contender for Sftp {
     }
 
     fn available(&self) -> Result<(), String> {
-        for name in ["sftp", "ssh", "ssh-keygen", "sshd"] {
-            program::find(name)?;
-        }
-        sftp_server().ok_or("there is no sftp-server where distributions put it")?;
-        if rustix::process::getuid().is_root() && !Path::new(RUN).is_dir() {
-            return Err(format!("sshd needs {RUN}; make it with: mkdir -m 755 {RUN}"));
-        }
-        Ok(())
+        program::find("sftp")?;
+        sshd_available()
     }
 
     fn ready<'a>(&'a self, run_dir: &'a RunDir) -> Result<Go<'a>> {
-        let user = user()?;
         let into = run_dir.folder("received")?;
-        let port = free_port()?;
-        let config = run_dir.file("sshd_config", &config(run_dir, port)?)?;
-        for key in ["host_key", "user_key"] {
-            let mut keygen = Command::new("ssh-keygen");
-            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(run_dir.at(key));
-            measure::run(keygen, &run_dir.at("keygen.log"), run_dir.limit)?;
-        }
-        // It starts itself again for each connection, by its whole name.
-        let mut sshd = Command::new(program::find("sshd").map_err(anyhow::Error::msg)?);
-        sshd.args(["-D", "-e", "-f"]).arg(config);
-        let server = Server::start(sshd, &run_dir.at("server.log"), Sign::Opens(port))?;
+        let (server, port) = sshd(run_dir)?;
         let put =
             format!("put \"{}\" \"{}/\"\n", run_dir.workload.path().display(), into.display());
         let mut sftp = Command::new("sftp");
         sftp.arg("-q").arg("-b").arg(run_dir.file("batch", &put)?);
-        sftp.args(["-F", "/dev/null", "-P", &port.to_string(), "-i"]).arg(run_dir.at("user_key"));
-        sftp.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
-        sftp.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", run_dir.at("known").display()));
-        sftp.arg(format!("{user}@127.0.0.1"));
+        sign_in(&mut sftp, run_dir, port);
+        sftp.arg(format!("{}@127.0.0.1", user()?));
         Ok(Box::new(move || {
             let (wall, client) = measure::run(sftp, &run_dir.at("client.log"), run_dir.limit)?;
             server.be_alone()?;
@@ -82,6 +63,40 @@ impl Contender for Sftp {
             Ok(Arrival { sample: Sample { wall, client, server }, path })
         }))
     }
+}
+
+/// Whether an sshd of our own can run here, and clients of it.
+pub(super) fn sshd_available() -> Result<(), String> {
+    for name in ["ssh", "ssh-keygen", "sshd"] {
+        program::find(name)?;
+    }
+    sftp_server().ok_or("there is no sftp-server where distributions put it")?;
+    if rustix::process::getuid().is_root() && !Path::new(RUN).is_dir() {
+        return Err(format!("sshd needs {RUN}; make it with: mkdir -m 755 {RUN}"));
+    }
+    Ok(())
+}
+
+/// An sshd with keys of its own, and its port.
+pub(super) fn sshd(run_dir: &RunDir) -> Result<(Server, u16)> {
+    let port = free_port()?;
+    let config = run_dir.file("sshd_config", &config(run_dir, port)?)?;
+    for key in ["host_key", "user_key"] {
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(run_dir.at(key));
+        measure::run(keygen, &run_dir.at("keygen.log"), run_dir.limit)?;
+    }
+    // It starts itself again for each connection, by its whole name.
+    let mut sshd = Command::new(program::find("sshd").map_err(anyhow::Error::msg)?);
+    sshd.args(["-D", "-e", "-f"]).arg(config);
+    Ok((Server::start(sshd, &run_dir.at("server.log"), Sign::Opens(port))?, port))
+}
+
+/// The options by which `sftp` or `scp` gets in there.
+pub(super) fn sign_in(client: &mut Command, run_dir: &RunDir, port: u16) {
+    client.args(["-F", "/dev/null", "-P", &port.to_string(), "-i"]).arg(run_dir.at("user_key"));
+    client.args(["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
+    client.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", run_dir.at("known").display()));
 }
 
 /// An sshd that lets in the user who runs this, by the key of the run folder and nothing else.
@@ -108,7 +123,7 @@ fn sftp_server() -> Option<&'static Path> {
 }
 
 /// Whom we are, by name.
-fn user() -> Result<String> {
+pub(super) fn user() -> Result<String> {
     let id = rustix::process::getuid().as_raw().to_string();
     let users = std::fs::read_to_string(PathBuf::from("/etc/passwd"))?;
     let mut users = users.lines().map(|line| line.split(':'));

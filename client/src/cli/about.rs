@@ -2,6 +2,7 @@
 
 use super::arguments::About;
 use super::error::CliError;
+use super::json;
 use super::output::line;
 use super::resolve::{self, Purpose};
 use super::runtime::block_on;
@@ -9,9 +10,9 @@ use super::sending::client;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::moment;
 use crate::text::printable;
 use crate::units;
-use serde::Serialize;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::Code;
 use towline_protocol::reply::Status;
@@ -21,8 +22,8 @@ pub(super) fn status(about: About) -> Result<Exit, CliError> {
     let mut client = client_for(&about)?;
     let asked = block_on(client.status(about.document))?;
     let status = asked.map_err(|failure| of_document(about.document, failure))?;
-    if about.json {
-        print_json(&status);
+    if about.answer.json {
+        json::answer("status", &status);
     } else {
         describe(&status);
     }
@@ -35,8 +36,8 @@ pub(super) fn cancel(about: About) -> Result<Exit, CliError> {
         Ok(cancelled) => cancelled,
         Err(failure) => return Err(not_cancelled(about.document, failure)),
     };
-    if about.json {
-        print_json(&cancelled);
+    if about.answer.json {
+        json::answer("cancelled", &cancelled);
     } else {
         line(&format!("document {} is cancelled", cancelled.document_id));
     }
@@ -48,31 +49,26 @@ fn not_cancelled(document: DocumentId, failure: Failure) -> CliError {
         return of_document(document, failure);
     }
     let message = format!(
-        "document {document} is complete and not in the list any more; only an unfinished upload \
-         can be cancelled"
+        "document {document} is complete, and only an unfinished upload can be cancelled; it is \
+         removed from the list"
     );
     CliError::new(Exit::Refused, message)
 }
 
 /// Names the document in the message of a server's refusal.
 fn of_document(document: DocumentId, failure: Failure) -> CliError {
-    let is_refused = failure.code().is_some();
-    let error = CliError::from(failure);
-    if !is_refused {
-        return error;
-    }
-    CliError::new(error.exit, format!("document {document}: {}", error.message))
+    CliError::about(&format!("document {document}"), failure)
 }
 
 fn client_for(about: &About) -> Result<Client, CliError> {
-    let memory = resolve::memory(&about.state_args, Purpose::Hint, false)?;
+    let memory = resolve::memory(&about.state_args, Purpose::Hint, about.answer.quiet)?;
     let entry = resolve::entry(&memory.state, about.document, about.connect.to.as_ref())?;
     if entry.is_none() && !resolve::names_a_server(&about.connect) {
         return Err(CliError::new(
             Exit::Refused,
             format!(
-                "{} is not among your unfinished uploads (`towline uploads` lists them); to ask a \
-                 server about another document, name the server with --to HOST",
+                "{} is not among the unfinished uploads of this machine (`towline uploads` lists \
+                 them); to ask about another document, give its server with --to HOST",
                 about.document
             ),
         ));
@@ -86,13 +82,7 @@ fn client_for(about: &About) -> Result<Client, CliError> {
     });
     let credential = resolve::credential(&about.connect, expected)?;
     let store = expected.and_then(|entry| entry.server_id);
-    Ok(client(server, credential, &memory, None).expected_store(store))
-}
-
-fn print_json(answer: &impl Serialize) {
-    if let Ok(json) = serde_json::to_string(answer) {
-        line(&crate::text::printable_json(&json));
-    }
+    Ok(client(&about.connect, server, credential, &memory, None)?.expected_store(store))
 }
 
 fn describe(status: &Status) {
@@ -116,9 +106,10 @@ fn describe(status: &Status) {
         line(&format!("blake3: {hash}"));
     }
     if let (Some(until), "uploading") = (status.expires_at, status.status.as_str()) {
-        let until = UNIX_EPOCH + Duration::from_secs(until.as_secs());
-        let until = humantime::format_rfc3339_seconds(until);
-        line(&format!("kept until: {until}, and longer if more data comes"));
+        let until = UNIX_EPOCH.checked_add(Duration::from_secs(until.as_secs()));
+        let until = until.and_then(moment::in_seconds);
+        let until = until.as_deref().unwrap_or("further than a date can say");
+        line(&format!("kept until: {until}, and longer if more data arrives"));
     }
     if let Some(reason) = &status.reason {
         line(&format!("reason: {}", printable(reason)));

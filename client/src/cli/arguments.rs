@@ -2,18 +2,20 @@
 
 mod choose;
 mod tree;
+mod values;
 
-use super::printer::OutputStyle;
+use super::error::Reader;
+use super::printer::{Detail, OutputStyle};
 use crate::address::ServerAddress;
 use crate::parallel::Parallel;
-use crate::units;
-use bytesize::ByteSize;
 pub(super) use choose::ChooseArgs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use towline_protocol::limits::CHUNK_BYTES_MAX;
-use towline_types::{DocumentId, OnConflict};
-pub(super) use tree::{Get, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions};
+use towline_types::{DocumentId, Fingerprint, OnConflict};
+pub(super) use tree::{
+    AnswerArgs, Get, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions, Watch,
+};
+use values::{chunk_bytes, conflict, rate};
 
 /// The end of the help of every command: the exit codes.
 macro_rules! exit_codes {
@@ -22,9 +24,9 @@ macro_rules! exit_codes {
 Exit codes:
   0  done
   1  refused; the same command would be refused again
-  2  wrong usage of the command line
-  3  interrupted or paused; the same command goes on where this one ended
-  4  the bytes that arrived are not the bytes that were sent"
+  2  the command line is wrong
+  3  interrupted or paused; run the same command again to continue
+  4  damaged: the bytes that arrived are not the bytes that were sent"
     };
 }
 
@@ -32,7 +34,7 @@ Exit codes:
 #[cfg(feature = "serve")]
 macro_rules! log_variable {
     () => {
-        "  TOWLINE_LOG     what `towline serve` logs: error, warn, info, debug or trace\n"
+        "  TOWLINE_LOG     how much `towline serve` logs: error, warn, info, debug or trace\n"
     };
 }
 
@@ -43,19 +45,21 @@ macro_rules! log_variable {
     };
 }
 
-/// Send files to your own server; an interrupted upload always continues.
+/// Send files to your own server and fetch them; what is interrupted can always be continued.
 #[derive(Debug, Parser)]
 #[command(name = "towline", version, propagate_version = true)]
 #[command(after_help = concat!("\
 Examples:
   towline put holiday.mkv --to server --token-file me.token
   towline put photos --to server --folder backup/2026    a folder, under its own name
-  towline resume                                         go on after an interruption
-  towline uploads                                        what is unfinished
+  towline resume                                         continue after an interruption
+  towline uploads                                        list what is unfinished
+  towline watch                                          follow the uploads that run now
+  towline get photos -o copies                           fetch a folder
 
 Environment:
-  TOWLINE_SERVER  the server, where --to is not given
-  TOWLINE_TOKEN   the token itself, where --token-file is not given
+  TOWLINE_SERVER  the server, used without --to
+  TOWLINE_TOKEN   the token itself, used without --token-file
 ", log_variable!(), "
 ", exit_codes!()))]
 pub(super) struct Arguments {
@@ -65,31 +69,37 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Upload files and folders, or continue where an earlier run was interrupted
+    /// Send files and folders to the server, or continue an interrupted upload
     #[command(aliases = ["upload", "send", "push", "cp"], display_name = "towline")]
     #[command(after_help = concat!("\
 Examples:
   towline put holiday.mkv --to server --token-file me.token
   towline put photos notes.txt --to server:9000 --folder backup
-  towline put report.csv --on-conflict reject            refuse if the name is taken
+  towline put report.csv --on-conflict reject            an error if the name is taken
 
-Run the same command again after an interruption: it sends only what is missing.
+After an interruption, run the same command again: it sends only what is missing.
 
 ", exit_codes!()))]
     Put(Put),
-    /// Fetch files and folders from the server, or continue where an earlier run was interrupted
+    /// Fetch files and folders from the server, or continue an interrupted run
     #[cfg(unix)]
-    #[command(aliases = ["download", "pull", "fetch"], display_name = "towline")]
+    // `restore` has a version, so people type one here: it is no question about the program.
+    #[command(aliases = ["download", "pull", "fetch"], disable_version_flag = true)]
+    #[command(display_name = "towline")]
     #[command(after_help = concat!("\
 Examples:
   towline get photos/2026 --to server --token-file me.token
   towline get report.csv -o old.csv                      under another name
   towline get backup.tar -o - | tar x                    to standard output
 
-Run the same command again after an interruption: it fetches only what is missing.
+After an interruption, run the same command again: it fetches only what is missing.
 
 ", exit_codes!()))]
     Get(Get),
+    /// Follow the uploads that run now, from any machine, until Ctrl-C
+    #[cfg(unix)]
+    #[command(display_name = "towline")]
+    Watch(Watch),
     /// List what is on the server
     #[command(aliases = ["list", "dir"], display_name = "towline")]
     Ls(List),
@@ -114,23 +124,23 @@ Run the same command again after an interruption: it fetches only what is missin
     /// Show what was changed on the server
     #[command(display_name = "towline")]
     Log(Log),
-    /// Resume unfinished uploads
+    /// Continue interrupted commands and uploads
     #[command(display_name = "towline", after_help = exit_codes!())]
     Resume(Resume),
-    /// List unfinished uploads, or take some off the list
+    /// List the unfinished uploads of this machine, or remove some from the list
     #[command(display_name = "towline")]
     Uploads(Uploads),
-    /// Ask the server about a document: its size, and how much has arrived
+    /// Ask the server about one document: its size, and how much has arrived
     #[command(display_name = "towline")]
     Status(About),
-    /// Cancel an upload and delete what has arrived
+    /// Cancel an upload, and delete what the server has of it
     #[command(display_name = "towline")]
     Cancel(About),
-    /// Try it out on this machine: upload, cut, resume, kill, resume, verify
+    /// Show on this machine how an upload survives a lost connection and a killed server
     #[cfg(feature = "serve")]
     #[command(display_name = "towline")]
     Demo {
-        /// The file to upload; this program itself where none is given
+        /// The file to send [default: the program towline itself]
         file: Option<PathBuf>,
     },
     /// Run the server
@@ -142,30 +152,45 @@ Run the same command again after an interruption: it fetches only what is missin
 impl Command {
     /// Whether a program reads what the command prints.
     pub(super) fn is_for_programs(&self) -> bool {
+        self.chosen().json
+    }
+
+    /// Whether only errors are printed.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.chosen().quiet
+    }
+
+    /// `--json` and `--quiet`, which every command has but those that are the server.
+    fn chosen(&self) -> AnswerArgs {
         match self {
-            Self::Put(put) => put.output.json,
-            Self::Resume(resume) => resume.output.json,
-            Self::Uploads(uploads) => uploads.json,
-            Self::Status(about) | Self::Cancel(about) => about.json,
+            Self::Put(Put { output: OutputArgs { json, quiet, .. }, .. })
+            | Self::Resume(Resume { output: OutputArgs { json, quiet, .. }, .. }) => {
+                AnswerArgs { json: *json, quiet: *quiet }
+            }
             #[cfg(unix)]
-            Self::Get(get) => get.output.json,
-            Self::Ls(List { answer, .. })
+            Self::Get(get) => AnswerArgs { json: get.output.json, quiet: get.output.quiet },
+            #[cfg(unix)]
+            Self::Watch(Watch { answer, .. }) => *answer,
+            Self::Uploads(Uploads { answer, .. })
+            | Self::Status(About { answer, .. })
+            | Self::Cancel(About { answer, .. })
+            | Self::Ls(List { answer, .. })
             | Self::Rm(Remove { answer, .. })
             | Self::Mv(Move { answer, .. })
             | Self::Mkdir(MakeFolder { answer, .. })
             | Self::Versions(Versions { answer, .. })
             | Self::Restore(Restore { answer, .. })
             | Self::Verify(Verify { answer, .. })
-            | Self::Log(Log { answer, .. }) => answer.json,
+            | Self::Log(Log { answer, .. }) => *answer,
             #[cfg(feature = "serve")]
-            Self::Demo { .. } | Self::Serve(_) => false,
+            Self::Demo { .. } | Self::Serve(_) => AnswerArgs::default(),
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Put {
-    /// Files and folders; a folder is sent with everything in it
+    /// Files and folders; a folder is sent with everything in it; - alone is standard input
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -174,25 +199,31 @@ pub(super) struct Put {
     pub(super) state_args: StateArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
-    /// Put them into this folder on the server
+    /// The name that standard input gets on the server
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// The folder on the server that the files are put into
     #[arg(long, value_name = "A/B")]
     pub(super) folder: Option<String>,
-    /// If the name is taken: rename (store beside it as "name (1)"), reject, skip (leave the file
-    /// out) or replace (the server keeps the old file as a version)
+    /// What to do if another file has the name on the server: rename (the new file becomes
+    /// "name (1)"), reject (report an error), skip (do not send the file) or replace (the new file
+    /// gets the name, and the server keeps the old one as an earlier version)
     #[arg(long, value_name = "CHOICE", default_value = "rename", value_parser = conflict)]
     pub(super) on_conflict: OnConflict,
-    /// Send even files that the server has already
+    /// Send all files again, also those that the server already has
     #[arg(long)]
     pub(super) again: bool,
     #[command(flatten)]
     pub(super) choose: ChooseArgs,
-    /// Send what symbolic links in folders lead to; without it they are left out
+    /// Send what symbolic links in folders lead to; without it they stay links
     #[arg(long, short = 'L')]
     pub(super) copy_links: bool,
-    /// Leave out what no server takes: names such as "con", pipes, devices; they are counted
+    /// Leave out what no server accepts (names such as "con", pipes, devices), and do not report it
+    /// as an error; the last line says how many there were
     #[arg(long)]
     pub(super) skip_refused: bool,
-    /// Only list what would be sent; the server is not asked
+    /// List what would be sent, and send nothing; the server is not contacted, so the list also has
+    /// files that it already has
     #[arg(long, short = 'n')]
     pub(super) dry_run: bool,
     /// Accepted for habit: folders are always sent with everything in them
@@ -202,10 +233,11 @@ pub(super) struct Put {
 
 #[derive(Debug, Args)]
 pub(super) struct Resume {
-    /// The upload to resume; without it, all that an interrupted command named
-    #[arg(value_name = "DOCUMENT_ID", conflicts_with = "all")]
-    pub(super) documents: Vec<DocumentId>,
-    /// Resume all interrupted commands and uploads
+    /// What to continue: uploads by their numbers, or what is at or below a path that a command
+    /// named [default: the interrupted command as a whole, with all the files that it named]
+    #[arg(value_name = "DOCUMENT_ID|PATH", conflicts_with = "all")]
+    pub(super) typed: Vec<PathBuf>,
+    /// Continue all interrupted commands and uploads
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
@@ -220,127 +252,104 @@ pub(super) struct Resume {
 pub(super) struct Uploads {
     #[command(flatten)]
     pub(super) state_args: StateArgs,
-    /// One JSON object a line
-    #[arg(long, conflicts_with = "forget")]
-    pub(super) json: bool,
-    /// Take an upload, a file or folder with all below it, or everything off the list; what has
-    /// arrived stays on the server until it expires (towline cancel deletes it at once)
-    #[arg(long, value_name = "DOCUMENT_ID|PATH|all")]
+    /// Remove from the list: the upload with that number, everything at or below that path, or all.
+    /// The server keeps what has arrived until it expires; `towline cancel` deletes it at once
+    #[arg(long, value_name = "DOCUMENT_ID|PATH|all", conflicts_with = "json")]
     pub(super) forget: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) answer: AnswerArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct About {
-    /// The number of the document; `towline uploads` and each upload show it
+    /// The number of the document, as `towline uploads` shows it
     #[arg(value_name = "DOCUMENT_ID")]
     pub(super) document: DocumentId,
     #[command(flatten)]
     pub(super) connect: ConnectArgs,
     #[command(flatten)]
     pub(super) state_args: StateArgs,
-    /// The server's answer as JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) answer: AnswerArgs,
 }
 
-/// How to get there.
+/// Which server, and with which token.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
     /// The server [default: $TOWLINE_SERVER; for an unfinished upload, its server]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(super) to: Option<ServerAddress>,
-    /// A file with the token [default: the token in $TOWLINE_TOKEN]
+    /// The file that contains your token [default: the token in $TOWLINE_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// The key that the server must have, as the server prints it when it starts
+    #[arg(long, value_name = "SHA256:...", conflicts_with_all = ["plaintext", "trust_new"])]
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// Do not ask about a server that is not known yet: take the key that it has, and remember it
+    #[arg(long, conflicts_with = "plaintext")]
+    pub(super) trust_new: bool,
+    /// Encrypt connections to this machine as well; by default only those to other machines are
+    #[arg(long, conflicts_with = "plaintext")]
+    pub(super) tls: bool,
+    /// Do not encrypt: anyone who can read the network traffic sees the token and the files
+    #[arg(long)]
+    pub(super) plaintext: bool,
 }
 
 /// What is remembered.
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
-    /// Where unfinished uploads are remembered [default: ~/.local/state/towline/uploads_state.json]
+    /// The file that lists unfinished uploads [default: ~/.local/state/towline/uploads_state.json]
     #[arg(long, value_name = "FILE")]
     pub(super) state_file: Option<PathBuf>,
 }
 
-/// How it is done and talked about.
+/// How files are sent, and what is printed.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Payload of one frame, at most 1MiB [default: grows with the link, from 64KiB to 1MiB]
+    /// How many bytes of a file one message to the server holds, at most 1MiB [default: 64KiB, and
+    /// more on a fast connection]
     #[arg(long, value_name = "SIZE", value_parser = chunk_bytes)]
     pub(super) chunk_size: Option<u32>,
-    /// Connections for one file, up to 16; auto adds connections where they make it faster
+    /// Connections for one file, 1 to 16; auto adds connections while they make the upload faster
     #[arg(long, value_name = "N", default_value = "auto")]
     pub(super) parallel: Parallel,
-    /// Give up after N attempts in a row that made nothing durable [default: never, except
-    /// where no server was ever found]
+    /// Give up after N more attempts in a row that stored nothing on the server [default: try
+    /// without end; a server that has never answered is given up after a few attempts]
     #[arg(long, value_name = "N")]
     pub(super) retries: Option<u32>,
-    /// Send at most this much in a second, over all connections together
+    /// Send at most this many bytes per second, over all connections together
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub(super) limit_rate: Option<u64>,
-    /// Give up when nothing has moved for this long, and exit with 3 [default: never]
+    /// Give up, with exit code 3, if there was no progress for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) timeout: Option<u64>,
-    /// One JSON event a line on standard output
+    /// Print events as JSON, one object on each line; docs/json.md describes them
     #[arg(long)]
     pub(super) json: bool,
-    /// Errors only
+    /// Print only errors; the exit code says the rest
     #[arg(long, short, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// A line for every file, with its hash
+    /// Print a line for every file, with its hash
     #[arg(long, short)]
     pub(super) verbose: bool,
 }
 
 impl OutputArgs {
     pub(super) fn style(&self) -> OutputStyle {
-        OutputStyle { json: self.json, quiet: self.quiet, verbose: self.verbose }
+        style(self.json, self.quiet, self.verbose)
     }
 }
 
-/// What to do where a name is taken on the server.
-fn conflict(text: &str) -> Result<OnConflict, String> {
-    OnConflict::parse(text).ok_or_else(|| {
-        "say rename (the new file is stored beside the other as \"name (1)\"), reject (the new \
-         file is refused), skip (it is left out) or replace (it becomes the file, and the server \
-         keeps the old one as a version)"
-            .to_owned()
-    })
-}
-
-/// `500K`, `2MB`, `2MiB/s`: bytes in a second.
-fn rate(text: &str) -> Result<u64, String> {
-    let size = text.strip_suffix("/s").unwrap_or(text);
-    match size.parse::<ByteSize>().map(|size| size.as_u64()) {
-        Ok(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err(format!(
-            "\"{}\" is not a rate; write 500KiB or 2MB, which is meant for a second",
-            crate::text::printable(text)
-        )),
-    }
-}
-
-/// What to do where a name is taken on this machine.
-fn conflict_here(text: &str) -> Result<OnConflict, String> {
-    OnConflict::parse(text).ok_or_else(|| {
-        "say reject, skip, rename (the other file stays, and this one becomes \"name (1)\") or \
-         replace"
-            .to_owned()
-    })
-}
-
-fn chunk_bytes(text: &str) -> Result<u32, String> {
-    let Ok(bytes) = text.parse::<ByteSize>() else {
-        return Err(format!(
-            "\"{}\" is not a size; write 64KiB or 1MiB",
-            crate::text::printable(text)
-        ));
+/// What the options `--json`, `--quiet` and `--verbose` mean together. A command has at most one of
+/// the last two.
+fn style(json: bool, quiet: bool, verbose: bool) -> OutputStyle {
+    let detail = match (quiet, verbose) {
+        (true, _) => Detail::Errors,
+        (false, true) => Detail::EachFile,
+        (false, false) => Detail::Usual,
     };
-    let bytes = bytes.as_u64();
-    match u32::try_from(bytes) {
-        Ok(bytes) if (1..=CHUNK_BYTES_MAX).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("it is between 1 byte and {}", units::limit(CHUNK_BYTES_MAX.into()))),
-    }
+    OutputStyle { reader: Reader::of(json), detail }
 }
 
 #[cfg(test)]
@@ -354,12 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(chunk_bytes("64KiB"), Ok(65_536));
-        assert_eq!(chunk_bytes("65536"), Ok(65_536));
-        assert_eq!(chunk_bytes("1MiB"), Ok(1 << 20));
-        for text in ["0", "2MiB", "-1", "many", "1TiB"] {
-            assert!(chunk_bytes(text).is_err(), "{text}");
+    fn each_command_but_the_server_can_be_quiet_and_says_so_in_the_same_words() {
+        for command in Arguments::command().get_subcommands() {
+            let is_server = ["demo", "serve"].contains(&command.get_name());
+            let quiet = command.get_arguments().find(|argument| argument.get_id() == "quiet");
+            let said = quiet.map(|quiet| {
+                assert_eq!(quiet.get_short(), Some('q'), "{}", command.get_name());
+                quiet.get_help().expect("a help").to_string()
+            });
+            let words = "Print only errors; the exit code says the rest".to_owned();
+            assert_eq!(said, (!is_server).then_some(words), "{}", command.get_name());
         }
     }
 
@@ -374,10 +387,12 @@ mod tests {
             "towline put a --retries 3 --folder a/b --on-conflict reject --again",
             "towline put a --parallel 4",
             "towline put a --skip-refused",
+            "towline put - --name backup.tar",
             "towline put a --limit-rate 2MB --timeout 60",
             "towline resume --limit-rate 500K/s",
             "towline put a --parallel auto",
             "towline resume 7 8",
+            "towline resume photos 7",
             "towline resume --all",
             "towline uploads --json",
             "towline uploads --forget photos",
@@ -386,6 +401,8 @@ mod tests {
             "towline get proj/a 7 -o x --no-sync --on-conflict skip --json --retries 3",
             "towline get a -o - --quiet",
             "towline get -r a -v",
+            "towline get a --parallel 4 --max-entries 5",
+            "towline get a --include *.jpg --exclude old/",
             "towline ls",
             "towline ls -l -R proj --json",
             "towline ls --tree",
@@ -397,6 +414,10 @@ mod tests {
             "towline restore a --version 7",
             "towline verify a --folder b",
             "towline log -n 10",
+            "towline watch --json",
+            "towline watch -q",
+            "towline status 7 -q",
+            "towline uploads -q --forget all",
         ] {
             Arguments::try_parse_from(line.split(' ')).unwrap();
         }
@@ -408,10 +429,14 @@ mod tests {
             "towline uploads --json --forget all",
             "towline put a --parallel 0",
             "towline put a --limit-rate 0",
+            "towline put a --limit-rate 10",
             "towline put a --timeout 0",
             "towline put a --parallel 17",
             "towline put a --on-conflict overwrite",
             "towline put a -v -q",
+            "towline get a --parallel 0",
+            "towline get a --parallel 17",
+            "towline get a --parallel auto",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

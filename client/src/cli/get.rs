@@ -5,21 +5,24 @@ mod place;
 
 use super::arguments::Get;
 use super::error::CliError;
-use super::printer::Printer;
+use super::output;
+use super::printer::{LinesTo, Printer};
 use super::resolve;
 use super::runtime::block_on;
 use super::selection::found_files::FoundFiles;
 use super::signals;
 use crate::client::Client;
-use crate::client::get::GetTold;
+use crate::client::get::{self as client_get, GetTold};
 use crate::events::{Event, Fetched, Fetching};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::get::local_folder::LocalFolder;
 use crate::get::prepare::{Choices, Ended, Outcome};
-use crate::get::receive::{Receiver, Told};
+use crate::get::receiver::{Receiver, Told};
 use crate::get::staging::Durability;
+use crate::get::unfinished::Unfinished;
 use crate::get::{self, FolderModes};
+use crate::walk::Rules;
 use feed::{Feed, First};
 use place::{Goal, Source, Spot, spot};
 use rustix::fs::Mode;
@@ -28,25 +31,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(get: Get) -> Result<Exit, CliError> {
+    if get.output.json && get.to_local.as_deref().is_some_and(place::is_standard_output) {
+        output::put_events_on_error();
+    }
     let sources: Result<Vec<_>, _> = get.sources.iter().map(|text| Source::parse(text)).collect();
     let sources = sources?;
     let goal = Goal::of(get.to_local.as_deref(), sources.len())?;
+    let rules = get.choose.rules()?;
     let server = resolve::server(&get.connect, None)?;
     let credential = resolve::credential(&get.connect, None)?;
     resolve::warn_of_open_token(&credential, get.output.quiet);
+    let security = resolve::security(&get.connect, &server, &credential.token)?;
     // Read before there are threads: to read it is to set it.
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);
     let client = || {
         Client::new(server.clone(), credential.token.clone())
             .token_file(credential.file.clone())
+            .security(security)
             .retries(get.output.retries)
     };
-    let printer = Printer::for_fetching(get.output.style(), goal == Goal::Output);
+    let lines_to = if goal == Goal::Output { LinesTo::Error } else { LinesTo::Output };
+    let printer = Printer::for_fetching(get.output.style(), lines_to);
     let run = Run {
         goal,
         on_conflict: get.on_conflict,
         durability: if get.no_sync { Durability::Unsynced } else { Durability::Synced },
+        connections: get.parallel,
+        rules,
+        max_entries: get.entries.max_entries,
         umask,
         progress: Progress {
             printer: Mutex::new(printer),
@@ -56,7 +69,8 @@ pub(super) fn run(get: Get) -> Result<Exit, CliError> {
         found: Arc::new(FoundFiles::default()),
     };
     let cancel = signals::pause();
-    let ran = block_on(run.all(sources, client(), client(), &cancel))?;
+    let fetchers = (0..run.connections).map(|_| client()).collect();
+    let ran = block_on(run.all(sources, client(), fetchers, &cancel))?;
     let Progress { printer, worst, current: _ } = run.progress;
     let mut printer = printer.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut exit = worst.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +83,12 @@ struct Run {
     goal: Goal,
     on_conflict: towline_types::OnConflict,
     durability: Durability,
+    /// How many connections files are fetched over at the same time.
+    connections: usize,
+    /// What of folders is left out.
+    rules: Rules,
+    /// The most that a server may list.
+    max_entries: u64,
     umask: Mode,
     progress: Progress,
     /// The files that were listed so far.
@@ -84,25 +104,24 @@ struct Progress {
 }
 
 impl Run {
-    /// `lister` asks what there is while `fetcher` fetches it.
+    /// `lister` asks what there is while the fetchers fetch it.
     async fn all(
         &self,
         sources: Vec<Source>,
         mut lister: Client,
-        mut fetcher: Client,
+        mut fetchers: Vec<Client>,
         cancel: &CancellationToken,
     ) -> Result<Exit, CliError> {
         lock(&self.progress.printer).expect(vec![Arc::clone(&self.found)]);
+        let is_one = sources.len() == 1;
         let mut sources = sources.into_iter();
-        let Some(source) = sources.next() else { return Ok(Exit::Done) };
-        let what = source.to_string();
         let first = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(self.paused()),
             // Cancel-safe: it only asks.
-            first = First::of(source, &mut lister, &self.progress) => first,
+            first = self.first(&mut sources, &mut lister, is_one) => first?,
         };
-        let first = first.map_err(|failure| feed::about(&what, failure))?;
+        let Some((what, first)) = first else { return Ok(Exit::Done) };
         if self.goal == Goal::Output {
             let (document_id, expected) = first
                 .file()
@@ -110,30 +129,52 @@ impl Run {
             self.found.add(expected.filesize.get());
             self.found.are_all();
             let receiver = get::to_output(document_id, expected).map_err(no_threads)?;
-            return Ok(self.fetch(&mut fetcher, receiver, cancel).await);
+            // The bytes come in their order, over one connection.
+            fetchers.truncate(1);
+            return Ok(self.fetch(&mut fetchers, receiver, cancel).await);
         }
-        let Spot { folder, name, is_new } = spot(&self.goal, first.name())?;
+        let goal = self.goal.clone();
+        let goal = if is_one { goal.continued(&what, first.is_named_folder()) } else { goal };
+        let Spot { folder, name, is_new } = spot(&goal, first.name())?;
         let base = open(&folder, is_new)?;
+        // Where the folder cannot be made or marked, the things below it say why.
+        let made = match (&goal, &name) {
+            (Goal::As(_), Some(name)) if first.is_named_folder() => {
+                base.make_subfolder(name, first.folder_mode()).ok()
+            }
+            _ => None,
+        };
+        let is_first_made = made.as_ref().is_some_and(|(_, is_made)| *is_made);
+        let unfinished = made.and_then(|(folder, _)| Unfinished::mark(folder, &what).ok());
         // Folders of a tree are made durable together, at the end.
-        let is_one_file = first.file().is_some() && sources.len() == 0;
+        let is_one_file = first.file().is_some() && is_one;
         let choices = Choices {
             on_conflict: self.on_conflict,
             durability: self.durability,
             syncs_folders: !is_one_file,
         };
-        let fetching = get::into_folder(base.clone(), choices, self.umask).map_err(no_threads)?;
-        let get::Fetching { wanted, receiver, modes } = fetching;
-        let feed = Feed { wanted, found: &self.found, progress: &self.progress };
+        let fetching = get::into_folder(base.clone(), choices, self.umask, fetchers.len());
+        let get::Fetching { wanted, receiver, modes } = fetching.map_err(no_threads)?;
+        let feed = Feed {
+            wanted,
+            found: &self.found,
+            progress: &self.progress,
+            is_first_made,
+            rules: &self.rules,
+            max_entries: self.max_entries,
+        };
         let feeding = async {
             let fed = feed.all(first, name, sources, &mut lister).await;
             self.found.are_all();
             fed
         };
-        let fetching = self.fetch(&mut fetcher, receiver, cancel);
+        let fetching = self.fetch(&mut fetchers, receiver, cancel);
         let exit = both(feeding, fetching, cancel, &self.progress).await;
+        let is_whole = exit == Exit::Done && *lock(&self.progress.worst) == Exit::Done;
+        let unfinished = unfinished.filter(|_| is_whole);
         let done = tokio::task::spawn_blocking({
             let durability = self.durability;
-            move || complete(modes, &base, durability, !is_one_file)
+            move || complete(&modes, &base, unfinished, durability, !is_one_file)
         });
         for (path, failure) in done.await.unwrap_or_default() {
             self.progress.failed(&path, &failure);
@@ -141,21 +182,46 @@ impl Run {
         Ok(exit)
     }
 
+    /// The first source that is there, and what it was asked for as; nothing where none is, which
+    /// has been said then.
+    async fn first(
+        &self,
+        sources: &mut impl Iterator<Item = Source>,
+        lister: &mut Client,
+        is_one: bool,
+    ) -> Result<Option<(String, First)>, CliError> {
+        for source in sources {
+            let what = source.to_string();
+            // With -o it gets another name here, or none.
+            let keeps_name = matches!(self.goal, Goal::Into(_));
+            match First::of(source, keeps_name, lister, &self.progress).await {
+                Ok(first) => return Ok(Some((what, first))),
+                Err(failure) if is_one || !failure.is_of_one_thing() => {
+                    return Err(CliError::about(&what, failure));
+                }
+                Err(failure) => self.progress.failed(Path::new(&what), &failure),
+            }
+        }
+        Ok(None)
+    }
+
     async fn fetch(
         &self,
-        fetcher: &mut Client,
-        mut receiver: Receiver,
+        fetchers: &mut [Client],
+        receiver: Receiver,
         cancel: &CancellationToken,
     ) -> Exit {
-        let fetched = {
-            let mut listener = |told| self.progress.tell(told);
-            fetcher.fetch(&mut receiver, cancel, &mut listener).await
-        };
+        let listener = |told| self.progress.tell(told);
+        let fetched = client_get::fetch(fetchers, &receiver, cancel, &listener).await;
         lock(&self.progress.printer).fetched_bytes(receiver.fetched_bytes());
         match fetched {
             Ok(()) => Exit::Done,
             Err(Failure::Interrupted(_)) => self.paused(),
             Err(failure) => {
+                let failure = match self.goal {
+                    Goal::Output => Failure::OfOutput(Box::new(failure)),
+                    _ => failure,
+                };
                 let path = receiver.current().map(|download| download.path.clone());
                 lock(&self.progress.printer).failed(path.as_deref(), &failure);
                 failure.exit()
@@ -164,7 +230,13 @@ impl Run {
     }
 
     fn paused(&self) -> Exit {
-        let text = "paused; what has arrived is kept, and the same command goes on";
+        let text = match self.goal {
+            Goal::Output => {
+                "interrupted; what was written to standard output is not the whole file. The same \
+                 command begins with its first byte again"
+            }
+            _ => "paused; what has arrived is kept. Run the same command again to continue",
+        };
         lock(&self.progress.printer).note(text);
         Exit::Resumable
     }
@@ -196,18 +268,23 @@ async fn both(
 
 /// Gives folders their modes, and makes what was fetched durable. Blocks.
 fn complete(
-    modes: FolderModes,
+    modes: &FolderModes,
     base: &LocalFolder,
+    unfinished: Option<Unfinished>,
     durability: Durability,
     is_tree: bool,
 ) -> Vec<(PathBuf, Failure)> {
+    let unmarked = unfinished.map_or(Ok(()), Unfinished::has_ended);
     let failure = |path: &Path, action, source| {
         let path = path.to_owned();
         (path.clone(), Failure::File { action, path, source, kept: None })
     };
-    let failed = modes.set();
+    let failed = modes.end();
     let mut failed: Vec<_> =
         failed.into_iter().map(|(path, error)| failure(&path, "set the mode of", error)).collect();
+    if let Err(error) = unmarked {
+        failed.push(failure(base.path(), "write", error));
+    }
     if is_tree
         && durability == Durability::Synced
         && let Err(error) = base.sync_file_system()
@@ -272,6 +349,11 @@ impl Progress {
             })),
             None => printer.show(&Event::Made { path, existing: !made }),
         }
+    }
+
+    /// A rule has left a file, folder or link out.
+    fn excluded(&self) {
+        lock(&self.printer).is_excluded();
     }
 
     fn failed(&self, path: &Path, failure: &Failure) {

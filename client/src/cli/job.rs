@@ -3,9 +3,10 @@
 
 use super::resolve::Memory;
 use super::selection::found_files::FoundFiles;
+use super::sent_again::SentAgain;
 use crate::text::shown;
 use crate::uploads::{self, Uploads};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use towline_state::UploadsState;
@@ -14,6 +15,9 @@ use towline_types::{FileSize, Offset, StoreId};
 
 /// How often the number of finished files is written to the state file.
 const NOTED_EVERY: Duration = Duration::from_secs(5);
+
+/// Where a command sends all files again, [`NOTED_EVERY`] is added for each of this number of files.
+const MANY_FILES: u32 = 10_000;
 
 /// The entry of a command in the state file, while the command runs.
 #[derive(Debug)]
@@ -24,10 +28,21 @@ pub(super) struct Job {
     found: Option<Arc<FoundFiles>>,
     /// How many of its files have ended in this run.
     ended: u64,
+    /// How many of its folders and links have.
+    ended_folders_and_links: u64,
     uploads: Uploads,
     noted: Instant,
     /// A file of the command is left for a later run.
     is_open: bool,
+    /// How many files an earlier run of the command had done. What this run has not come to again is
+    /// still on the server.
+    done_before: u64,
+    /// The files that were sent, where all are sent again.
+    sent_again: Option<SentAgain>,
+    /// The list had the command, or an upload of it, before this run.
+    was_listed: bool,
+    /// The server took no login of this run.
+    was_refused: bool,
     /// The paths of the command that were there when this run began.
     paths_at_begin: Vec<PathBuf>,
 }
@@ -43,29 +58,52 @@ impl Job {
     /// old upload, and the interruption may come before a new one has begun.
     pub(super) fn of_upload(memory: &Memory, entry: JobEntry) -> Self {
         let is_there = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok();
+        let state = &memory.state;
+        let before = state.jobs.iter().find(|job| job.is_same_command(&entry));
+        let was_listed = before.is_some() || begun(&entry, state) > 0;
+        // A run that sends all files again has done none of what was sent before it.
+        let before = before.filter(|before| before.again == entry.again);
+        let sent_again = before.map_or_else(SentAgain::default, SentAgain::of);
         Self {
             paths_at_begin: entry.paths.iter().filter(is_there).cloned().collect(),
+            done_before: before.map_or(0, |before| before.done),
+            sent_again: entry.again.then_some(sent_again),
             entry,
             found: None,
             ended: 0,
+            ended_folders_and_links: 0,
             uploads: memory.uploads(),
             noted: Instant::now(),
             is_open: false,
+            was_listed,
+            was_refused: false,
         }
     }
 
-    /// Writes the command down, where it has a file to send; nothing waits for that.
+    /// Writes the command down, where it has something to send; nothing waits for that.
     pub(super) fn begin(&mut self) {
         let Some(found) = &self.found else { return };
-        if found.count() > 0 || !found.is_all() {
+        if found.count() + found.folders_and_links() > 0 || !found.is_all() {
             self.note();
         }
     }
 
     fn note(&mut self) {
         self.noted = Instant::now();
-        self.entry.files = self.files();
-        self.uploads.job_stands_at(self.entry.clone());
+        self.uploads.job_stands_at(self.as_written());
+    }
+
+    /// The entry as the list is to have it.
+    pub(super) fn as_written(&self) -> JobEntry {
+        let files = self.files();
+        let done = self.entry.done.max(self.done_before.min(files));
+        let sent_again = self.sent_again.as_ref().map_or_else(Vec::new, SentAgain::texts);
+        JobEntry { files, done, sent_again, ..self.entry.clone() }
+    }
+
+    /// The files that were sent, where the command sends all files again.
+    pub(super) fn sent_again(&self) -> Option<&SentAgain> {
+        self.sent_again.as_ref()
     }
 
     /// How many files it has, as far as that is known. Of a folder that is away the number of
@@ -75,9 +113,18 @@ impl Job {
     }
 
     /// One more of the command's files is on the server.
-    pub(super) fn one_is_done(&mut self) {
+    pub(super) fn one_is_done(&mut self, local: &Path) {
         self.entry.done += 1;
-        if self.noted.elapsed() >= NOTED_EVERY && self.entry.done < self.files() {
+        // To write down many files takes its time.
+        let files = u32::try_from(self.entry.done).unwrap_or(u32::MAX);
+        let every = match &self.sent_again {
+            Some(sent) => {
+                sent.add(local);
+                NOTED_EVERY * (1 + files / MANY_FILES)
+            }
+            None => NOTED_EVERY,
+        };
+        if self.noted.elapsed() >= every && self.entry.done < self.files() {
             self.note();
         }
     }
@@ -87,9 +134,21 @@ impl Job {
         self.ended += 1;
     }
 
-    /// A file of the command can be continued, or was not begun.
+    /// One more of its folders and links has ended, well or not.
+    pub(super) fn folder_or_link_has_ended(&mut self) {
+        self.ended_folders_and_links += 1;
+    }
+
+    /// A file of the command can be continued, or something of it was not begun.
     pub(super) fn stays_open(&mut self) {
         self.is_open = true;
+    }
+
+    /// The server took no login of this run. A command that this run has brought to the list then
+    /// leaves it: nothing of it was begun, so there is nothing to go on with, and the person puts it
+    /// again with a token that is good.
+    pub(super) fn was_refused(&mut self) {
+        self.was_refused = true;
     }
 
     /// The server has said which store it has.
@@ -114,14 +173,20 @@ impl Job {
         let is_missing = |path: &PathBuf| std::fs::symlink_metadata(path).is_err();
         let is_done = self.entry.done >= self.entry.files;
         let was_all_tried = match &self.found {
-            Some(found) => found.is_all() && self.ended >= found.count(),
+            Some(found) => {
+                found.is_all()
+                    && self.ended >= found.count()
+                    && self.ended_folders_and_links >= found.folders_and_links()
+            }
             None => self.ended > 0,
         };
-        if self.is_open
+        if self.was_refused && !self.was_listed {
+            self.uploads.job_is_over(self.entry);
+        } else if self.is_open
             || !was_all_tried
             || (!is_done && self.paths_at_begin.iter().any(is_missing))
         {
-            self.uploads.job_rests(self.entry);
+            self.uploads.job_rests(self.as_written());
         } else {
             self.uploads.job_is_over(self.entry);
         }

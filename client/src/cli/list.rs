@@ -2,16 +2,17 @@
 
 use super::arguments::Uploads;
 use super::error::CliError;
+use super::json;
 use super::output::line;
 use super::resolve::{self, Purpose};
 use super::{forget, job};
 use crate::exit::Exit;
 use crate::text::printable;
-use crate::text::printable_json;
 use crate::text::shown;
 use crate::units;
 use console::measure_text_width;
 use serde::Serialize;
+use serde_json::Map;
 use towline_state::UploadsState;
 use towline_state::clock;
 use towline_state::state_file::{JobEntry, UploadEntry};
@@ -24,7 +25,7 @@ const GAP: usize = 2;
 const LAST_CELL_MIN: usize = 12;
 
 pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
-    let memory = resolve::memory(&uploads.state_args, Purpose::List, false)?;
+    let memory = resolve::memory(&uploads.state_args, Purpose::List, uploads.answer.quiet)?;
     if let Some(what) = &uploads.forget {
         return forget::run(what, &memory);
     }
@@ -35,17 +36,18 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
         .map(|(key, entry)| (UploadsState::document_id_of(key), key, entry))
         .collect();
     entries.sort_by_key(|(document, ..)| *document);
-    if uploads.json {
+    if uploads.answer.json {
         for job in &state.jobs {
             let begun = job::begun(job, &state);
-            if let Ok(json) = serde_json::to_string(&JobLine { job: true, begun, entry: job }) {
-                line(&printable_json(&json));
-            }
+            let (other, sent_again) = (Map::new(), Vec::new());
+            let entry = &JobEntry { other, sent_again, ..job.clone() };
+            json::event("command", &JobLine { begun, entry });
         }
         for (document_id, _, entry) in entries {
-            if let Ok(json) = serde_json::to_string(&Line { document_id, entry }) {
-                line(&printable_json(&json));
-            }
+            // What later versions have added to an entry is for them.
+            let other = Map::new();
+            let entry = &UploadEntry { other, modified_ns: None, ..entry.clone() };
+            json::event("upload", &Line { document_id, entry });
         }
         return Ok(Exit::Done);
     }
@@ -73,6 +75,7 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
 
 #[derive(Serialize)]
 struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
     document_id: Option<DocumentId>,
     #[serde(flatten)]
     entry: &'a UploadEntry,
@@ -80,8 +83,6 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct JobLine<'a> {
-    /// Tells the line of a command from the line of an upload.
-    job: bool,
     /// How many of the command's files have an entry in the list.
     begun: usize,
     #[serde(flatten)]
@@ -95,7 +96,7 @@ fn job_lines(job: &JobEntry, begun: usize, now: Timestamp, columns: Option<usize
     let title = format!("put {}", job::title(job));
     let files = usize::try_from(job.files).unwrap_or(usize::MAX);
     let files = units::count(files, "file");
-    let stands = format!("{} of {files} done, {begun} begun, {to_go} to go", job.done);
+    let stands = format!("{} of {files} done, {begun} begun, {to_go} not begun", job.done);
     let server = format!("to {}{when}", printable(job.server.as_deref().unwrap_or("-")));
     let whole = format!("{title}: {stands} ({server})");
     match columns.filter(|columns| measure_text_width(&whole) > *columns) {

@@ -2,11 +2,14 @@
 
 use super::arguments::Move;
 use super::error::CliError;
-use super::nodes::{self, place_of, print_json, shown};
+use super::json;
+use super::nodes::{self, Placed, place_of, shown};
 use super::output::line;
 use super::resolve;
 use super::runtime::block_on;
 use crate::exit::Exit;
+use crate::failure::Failure;
+use towline_protocol::Code;
 use towline_types::NodeKind;
 
 pub(super) fn run(moved: &Move) -> Result<Exit, CliError> {
@@ -23,12 +26,25 @@ pub(super) fn run(moved: &Move) -> Result<Exit, CliError> {
             true => new.join(name).map_err(|reason| CliError::usage(reason.to_string()))?,
             false => new,
         };
-        client.move_to(&old, &to).await.map_err(|failure| nodes::about(&old, failure))
+        client.move_to(&old, &to).await.map_err(|failure| {
+            let what = if is_about_target(&failure) { &to } else { &old };
+            nodes::about(what, failure)
+        })
     })??;
     if moved.answer.json {
-        print_json(&answer);
-    } else if !moved.answer.quiet {
+        json::event("moved", &Placed::of(&answer));
+    } else {
         line(&format!("{} is {} now", shown(&old), place_of(&answer)));
     }
     Ok(Exit::Done)
+}
+
+/// Whether the new place was refused: its folder is not there, or the name is taken.
+fn is_about_target(failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused { reply, .. } => {
+            reply.field.as_deref() == Some("to") || reply.code == Code::Exists
+        }
+        _ => false,
+    }
 }

@@ -1,9 +1,12 @@
-//! All files that one client is to send, part after part, and of which command each is.
+//! All that one client is to send, part after part, and of which command each file, folder and link
+//! is.
 
 use super::selection::Selection;
 use super::selection::Stopper;
 use super::selection::found_files::FoundFiles;
+use super::sent_again::SentAgain;
 use crate::document::Document;
+use crate::item::Item;
 use crate::transfer::options::PutOptions;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +20,8 @@ pub(super) struct Part {
     pub(super) options: PutOptions,
     /// The command, by its place.
     pub(super) job: Option<usize>,
+    /// The files that are not sent again, although the options say so for all.
+    pub(super) sent_again: Option<SentAgain>,
 }
 
 #[derive(Debug)]
@@ -40,7 +45,7 @@ impl Part {
     }
 }
 
-/// Tells of which command a file is, by its place among all of them.
+/// Tells of which command an item is, by its place among all of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Commands(Arc<Mutex<Vec<Begin>>>);
 
@@ -48,7 +53,7 @@ pub(super) struct Commands(Arc<Mutex<Vec<Begin>>>);
 type Begin = (usize, Option<usize>);
 
 impl Commands {
-    pub(super) fn of_file(&self, place: usize) -> Option<usize> {
+    pub(super) fn of(&self, place: usize) -> Option<usize> {
         let begins = self.lock();
         let after = begins.partition_point(|(begin, _)| *begin <= place);
         after.checked_sub(1).and_then(|part| begins[part].1)
@@ -63,10 +68,12 @@ impl Commands {
     }
 }
 
-/// The files of all parts. The iterator blocks while the next one is being looked for.
+type Items = Box<dyn Iterator<Item = Item> + Send>;
+
+/// What all parts have. The iterator blocks while the next one is being looked for.
 pub(super) struct Order {
     parts: VecDeque<Part>,
-    now: Option<(Box<dyn Iterator<Item = Document> + Send>, PutOptions)>,
+    now: Option<(Items, PutOptions, Option<SentAgain>)>,
     commands: Commands,
     place: usize,
 }
@@ -91,23 +98,26 @@ impl Order {
 }
 
 impl Iterator for Order {
-    type Item = (Document, PutOptions);
+    type Item = (Item, PutOptions);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((files, options)) = &mut self.now
-                && let Some(document) = files.next()
+            if let Some((items, options, sent_again)) = &mut self.now
+                && let Some(item) = items.next()
             {
                 self.place += 1;
-                return Some((document, options.clone()));
+                let mut options = options.clone();
+                let local = &item.document.local;
+                options.again &= !sent_again.as_ref().is_some_and(|sent| sent.has(local));
+                return Some((item, options));
             }
-            let Part { files, options, job, client: _ } = self.parts.pop_front()?;
+            let Part { files, options, job, sent_again, client: _ } = self.parts.pop_front()?;
             self.commands.begins(self.place, job);
-            let files: Box<dyn Iterator<Item = Document> + Send> = match files {
-                Files::One(document) => Box::new(std::iter::once(document)),
-                Files::Named(selection) => Box::new(selection.into_files()),
+            let items: Items = match files {
+                Files::One(document) => Box::new(std::iter::once(Item::file(document))),
+                Files::Named(selection) => Box::new(selection.into_items()),
             };
-            self.now = Some((files, options));
+            self.now = Some((items, options, sent_again));
         }
     }
 }
@@ -123,12 +133,13 @@ mod tests {
             files: Files::One(Document::in_folder(name, Vec::new()).unwrap()),
             options: PutOptions::default(),
             job,
+            sent_again: None,
         };
         let mut order = Order::of(vec![part("a", None), part("b", Some(3)), part("c", Some(1))]);
         let commands = order.commands();
-        assert_eq!(commands.of_file(0), None);
+        assert_eq!(commands.of(0), None);
         assert_eq!(order.by_ref().count(), 3);
-        let known: Vec<_> = (0..3).map(|place| commands.of_file(place)).collect();
+        let known: Vec<_> = (0..3).map(|place| commands.of(place)).collect();
         assert_eq!(known, [None, Some(3), Some(1)]);
     }
 }

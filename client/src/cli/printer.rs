@@ -1,15 +1,20 @@
 //! What the command line prints for a person or for a program.
 
 mod bar;
-mod json;
+mod comparing;
 mod lines;
 mod margin;
 mod meter;
+mod paced;
 mod resuming;
 mod screen;
+mod ticks;
 mod waiting;
+#[cfg(unix)]
+mod watching;
 
-use super::error::CliError;
+use super::error::{CliError, Reader};
+use super::json;
 use super::output::{line, say};
 use super::selection::found_files::FoundFiles;
 use crate::events::{ErrorReport, Event, FetchSummary, Receipt, Summary};
@@ -18,19 +23,23 @@ use crate::failure::Failure;
 use crate::text::printable;
 use crate::text::shown;
 use crate::units;
+use crate::walk::NotKept;
+pub(super) use comparing::Comparing;
+use lines::Hints;
+pub(super) use lines::{links_and_folders, not_kept};
+use paced::Paced;
 pub(super) use resuming::Resuming;
 use screen::checking::Deed;
 use screen::{Screen, Viewer};
-use std::io::IsTerminal as _;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use ticks::ticks;
 use towline_types::DocumentId;
 use waiting::Waiting;
-
-/// How often the bar is drawn.
-const TICK: Duration = Duration::from_millis(200);
+#[cfg(unix)]
+pub(super) use watching::{UploadEnd, Watching};
 
 /// In a run of more files than this, only problems and the sum are printed, unless `--verbose`.
 const FEW_FILES: usize = 20;
@@ -43,11 +52,37 @@ const PART_WORTH_SAYING: u64 = 8 << 20;
 const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
 
 /// The options `--json`, `--quiet` and `--verbose`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct OutputStyle {
-    pub(super) json: bool,
-    pub(super) quiet: bool,
-    pub(super) verbose: bool,
+    pub(super) reader: Reader,
+    pub(super) detail: Detail,
+}
+
+/// How much a person is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Errors alone: `--quiet`.
+    Errors,
+    Usual,
+    /// A line for each file, with its hash: `--verbose`.
+    EachFile,
+}
+
+/// Where lines for people go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinesTo {
+    Output,
+    /// Standard output is for the bytes of a file.
+    Error,
+}
+
+/// Why a run ends before all of its files are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// A person has interrupted it.
+    Paused,
+    /// Something has failed.
+    Stopped,
 }
 
 /// Prints events: as JSON or as plain lines on standard output, notices and the bar on standard
@@ -71,8 +106,7 @@ pub(super) struct Printer {
     sum: Summary,
     /// The sums of a run that fetches.
     fetch: Option<FetchSummary>,
-    /// Standard output is for the bytes of a file.
-    lines_to_error: bool,
+    lines_to: LinesTo,
     /// The command knows the option `--skip-refused`, and the option was not given.
     offers_skipping: bool,
     /// A file was refused that `--skip-refused` would have left out.
@@ -81,25 +115,10 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(style: OutputStyle, resuming: Resuming) -> Self {
-        let viewer = match style {
-            OutputStyle { json: true, .. } => Viewer::Program,
-            OutputStyle { quiet: true, .. } => Viewer::None,
-            _ if std::io::stderr().is_terminal() => Viewer::Terminal,
-            _ => Viewer::Log,
-        };
         let begun = Instant::now();
+        let viewer = Viewer::of(style);
         let screen = Arc::new(Mutex::new(Screen::new(viewer, begun)));
-        let (ticks, ended) = channel();
-        if viewer != Viewer::None {
-            let screen = Arc::clone(&screen);
-            // Where the system has no thread, the bar stands still, and the upload goes on.
-            let _ =
-                std::thread::Builder::new().name("towline-screen".to_owned()).spawn(move || {
-                    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                        lock(&screen).tick(Instant::now());
-                    }
-                });
-        }
+        let ticks = ticks(viewer, &screen);
         Self {
             style,
             options_to_resume: resuming.options(),
@@ -112,17 +131,16 @@ impl Printer {
             found: vec![Arc::new(FoundFiles::known(1, 0))],
             sum: Summary::default(),
             fetch: None,
-            lines_to_error: false,
+            lines_to: LinesTo::Output,
             offers_skipping: false,
             is_skippable: false,
         }
     }
 
-    /// The printer of a run that fetches. Where it fetches `to_output`, lines for people go to
-    /// standard error.
-    pub(super) fn for_fetching(style: OutputStyle, to_output: bool) -> Self {
+    /// The printer of a run that fetches.
+    pub(super) fn for_fetching(style: OutputStyle, lines_to: LinesTo) -> Self {
         let fetch = Some(FetchSummary::default());
-        Self { fetch, lines_to_error: to_output, ..Self::new(style, Resuming::SameCommand) }
+        Self { fetch, lines_to, ..Self::new(style, Resuming::SameCommand) }
     }
 
     /// The command has the option that leaves refused files out.
@@ -149,6 +167,16 @@ impl Printer {
     /// A file or folder was left out by a rule.
     pub(super) fn is_excluded(&mut self) {
         self.sum.excluded += 1;
+    }
+
+    /// A link or an empty folder was made.
+    pub(super) fn is_made(&mut self) {
+        self.sum.made += 1;
+    }
+
+    /// So much of what is on the server now is not kept there.
+    pub(super) fn loses(&mut self, not_kept: NotKept) {
+        self.sum.not_kept += not_kept;
     }
 
     /// Interrupted files are continued by one command: no line about one file says how.
@@ -200,7 +228,7 @@ impl Printer {
                 // Where many files got another name, only the first [`FEW_FILES`] are named.
                 let is_renamed = lines::renamed(receipt).is_some();
                 if self.tells_each() || (is_renamed && self.sum.renamed <= FEW_FILES) {
-                    let text = lines::completed(receipt, took, self.style.verbose);
+                    let text = lines::completed(receipt, took, self.style.detail);
                     self.line_on(&screen, &text);
                 }
             }
@@ -237,7 +265,8 @@ impl Printer {
                 let is_new = screen.check(Deed::Copies, path, *bytes, *copied_bytes, now);
                 if is_new && *bytes >= CHECK_WORTH_SAYING_BYTES {
                     let size = units::size(*bytes);
-                    let text = format!("the server has all of it and copies it ({size})");
+                    let text =
+                        format!("the server already has these bytes and copies them ({size})");
                     self.note_on(&screen, &format!("{}: {text}", shown(path)));
                 }
             }
@@ -261,7 +290,7 @@ impl Printer {
                 let unseen = if is_unseen { fetched.filesize.get() } else { 0 };
                 screen.count(fetched.filesize.get(), unseen, now);
                 if self.tells_each() {
-                    self.line_on(&screen, &lines::fetched(fetched, took, self.style.verbose));
+                    self.line_on(&screen, &lines::fetched(fetched, took, self.style.detail));
                 }
             }
             Event::Made { path: _, existing } => {
@@ -276,13 +305,18 @@ impl Printer {
             }
             Event::Summary(summary) => {
                 screen.clear();
-                let can_skip = self.offers_skipping && self.is_skippable;
-                let hides_names = summary.renamed > FEW_FILES && !self.style.verbose;
-                self.line_on(&screen, &lines::summary(summary, can_skip, hides_names));
+                let hints = Hints {
+                    can_skip: self.offers_skipping && self.is_skippable,
+                    hides_names: summary.renamed > FEW_FILES
+                        && self.style.detail != Detail::EachFile,
+                };
+                let not_kept = self.style.detail.told(summary.not_kept);
+                let summary = Summary { not_kept, ..summary.clone() };
+                self.line_on(&screen, &lines::summary(&summary, hints));
             }
         }
-        if self.style.json {
-            json::print(event, pace.0, pace.1);
+        if self.style.reader == Reader::Program {
+            json::print(&Paced::new(event, pace));
         }
     }
 
@@ -320,7 +354,7 @@ impl Printer {
 
     /// The run has no files: prints `text`, or the summary for a program.
     pub(super) fn nothing_to_do(&mut self, text: &str) {
-        if self.style.json {
+        if self.style.reader == Reader::Program {
             self.finish(Exit::Done);
         } else {
             self.line_on(&lock(&self.screen), text);
@@ -358,23 +392,29 @@ impl Printer {
     }
 
     /// Adds files that are not finished, because the run has ended before. The server has a part of
-    /// the `begun` ones.
-    pub(super) fn unfinished(&mut self, begun: usize, unbegun: usize) {
+    /// the `begun` ones; `unmade` folders and links were not made.
+    pub(super) fn unfinished(&mut self, begun: usize, unbegun: usize, unmade: usize) {
         self.sum.paused += begun + unbegun;
         self.sum.begun += begun;
+        self.sum.unmade += unmade;
     }
 
     /// Prints how the command as a whole stands when it ends before all of its files are done, and
     /// how a person continues it.
-    pub(super) fn rests(&self, was_interrupted: bool, how: &str) {
-        let Summary { paused, begun, .. } = self.sum;
-        let word = if was_interrupted { "paused" } else { "stopped" };
+    pub(super) fn rests(&self, stop: Stop, how: &str) {
+        let Summary { paused, begun, unmade, .. } = self.sum;
+        let word = match stop {
+            Stop::Paused => "paused",
+            Stop::Stopped => "stopped",
+        };
         self.note(&format!(
-            "{word}: {} of {}{} done, {begun} begun, {} to go{}{how}",
+            "{word}: {} of {}{} done, {begun} begun, {} not begun{}{}{how}",
             self.done(),
             if self.found.iter().all(|found| found.is_all()) { "" } else { "at least " },
             units::count(self.files(), "file"),
             paused - begun,
+            // Behind the files, only they are left.
+            if paused == 0 { format!(", {unmade} folders and links") } else { String::new() },
             if how.is_empty() { "" } else { ". " }
         ));
     }
@@ -391,6 +431,7 @@ impl Printer {
         let took = self.begun.elapsed().as_millis();
         let sum = FetchSummary {
             skipped: self.sum.skipped,
+            excluded: self.sum.excluded,
             failed: self.sum.failed + self.sum.refused,
             milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
             exit: exit.code(),
@@ -398,7 +439,7 @@ impl Printer {
         };
         // One file has said everything by itself.
         let count = sum.fetched + sum.existing + sum.made + sum.skipped + sum.failed;
-        if self.style.json || count > 1 {
+        if self.style.reader == Reader::Program || count > 1 {
             self.show(&Event::FetchSummary(sum));
         }
         lock(&self.screen).close();
@@ -412,15 +453,18 @@ impl Printer {
             exit: exit.code(),
             ..self.sum.clone()
         };
-        let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = sum;
+        let Summary { sent, copied, existing, skipped, refused, failed, paused, not_kept, .. } =
+            sum;
         // One file has printed everything by itself.
-        let is_one = sent + copied + existing + skipped + refused + failed + paused == 1;
-        if self.style.json || !is_one {
+        let files = sent + copied + existing + skipped + refused + failed + paused;
+        let is_all_kept = self.style.detail.told(not_kept).is_nothing();
+        let is_one = files == 1 && sum.made == 0 && is_all_kept;
+        if self.style.reader == Reader::Program || !is_one {
             self.show(&Event::Summary(sum));
         }
-        if self.style.quiet && skipped > 0 {
+        if self.style.detail == Detail::Errors && skipped > 0 {
             say(&format!(
-                "{} skipped; without --quiet each is named",
+                "{} skipped; without --quiet each of them is named",
                 units::count(skipped, "file")
             ));
         }
@@ -440,16 +484,16 @@ impl Printer {
 
     /// Whether a line is printed for each file that went well.
     fn tells_each(&self) -> bool {
-        self.style.verbose || self.files() <= FEW_FILES
+        self.style.detail == Detail::EachFile || self.files() <= FEW_FILES
     }
 
     fn how_to_resume(&self, document_id: DocumentId) -> String {
         match &self.resuming {
             Resuming::ByNumber { .. } => {
                 let options = self.options_to_resume();
-                format!("run `towline resume {document_id}{options}` to go on")
+                format!("run `towline resume {document_id}{options}` to continue")
             }
-            Resuming::SameCommand => "run the same command again to go on".to_owned(),
+            Resuming::SameCommand => "run the same command again to continue".to_owned(),
             Resuming::WithTheRest => String::new(),
         }
     }
@@ -461,17 +505,18 @@ impl Printer {
 
     /// Prints a line for people on standard output.
     fn line_on(&self, screen: &Screen, text: &str) {
-        if self.style.json || self.style.quiet {
+        let OutputStyle { reader, detail } = self.style;
+        if reader == Reader::Program || detail == Detail::Errors {
             return;
         }
-        match self.lines_to_error {
-            true => screen.suspend(|| say(text)),
-            false => screen.suspend(|| line(text)),
-        }
+        screen.suspend(|| match self.lines_to {
+            LinesTo::Output => line(text),
+            LinesTo::Error => say(text),
+        });
     }
 
     fn note_on(&self, screen: &Screen, text: &str) {
-        if !self.style.quiet {
+        if self.style.detail != Detail::Errors {
             screen.suspend(|| say(text));
         }
     }

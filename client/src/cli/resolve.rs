@@ -4,6 +4,7 @@ mod credential;
 mod entries;
 mod environment;
 mod memory;
+mod security;
 
 use super::arguments::ConnectArgs;
 use super::error::CliError;
@@ -12,6 +13,7 @@ pub(super) use credential::{Credential, credential, warn_of_open_token};
 pub(super) use entries::{entries, entry, jobs};
 use environment::{SERVER_VARIABLE, variable};
 pub(super) use memory::{Memory, Purpose, memory};
+pub(super) use security::security;
 use towline_state::state_file::UploadEntry;
 use towline_types::{BadName, Name, NodePath};
 
@@ -26,7 +28,7 @@ pub(super) fn server(
     let known = entry.and_then(|entry| entry.server.clone()).or_else(|| variable(SERVER_VARIABLE));
     let Some(text) = known else {
         return Err(CliError::usage(format!(
-            "which server? Say --to HOST or set {SERVER_VARIABLE}"
+            "no server is given: use --to HOST or set {SERVER_VARIABLE}"
         )));
     };
     text.parse().map_err(|error| CliError::usage(format!("{error}")))
@@ -42,20 +44,20 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
     let Some(text) = text else { return Ok(Vec::new()) };
     if text.trim().is_empty() {
         return Err(CliError::usage(
-            "--folder is empty; leave it out to put the files at the top of your own folder",
+            "--folder is empty; omit it to put the files directly into your own folder",
         ));
     }
     if text.starts_with('/') {
         let below = text.trim_start_matches('/');
         return Err(CliError::usage(format!(
-            "--folder names a folder below your own folder on the server and cannot begin with /; \
-             say --folder {}",
+            "--folder is a folder inside your own folder on the server and cannot begin with /; \
+             write --folder {}",
             if below.is_empty() { "NAME".to_owned() } else { crate::text::printable(below) }
         )));
     }
     if text.split('/').any(|name| matches!(name, "." | "..")) {
         return Err(CliError::usage(
-            "--folder must stay below your own folder on the server: no \".\" and no \"..\"",
+            "--folder must stay inside your own folder on the server: it cannot contain \".\" or \"..\"",
         ));
     }
     let names = text.split('/').filter(|name| !name.is_empty());
@@ -69,12 +71,12 @@ pub(super) fn folder(text: Option<&str>) -> Result<Vec<Name>, CliError> {
 pub(super) fn place(text: &str) -> Result<NodePath, CliError> {
     let shown = crate::text::printable(text);
     if text.trim().is_empty() {
-        return Err(CliError::usage("a path is empty; your own folder on the server is ."));
+        return Err(CliError::usage("a path is empty; write . for your own folder on the server"));
     }
     let names = text.split('/').filter(|name| !matches!(*name, "" | "."));
     if names.clone().any(|name| name == "..") {
         return Err(CliError::usage(format!(
-            "{shown}: a path is seen from your own folder on the server and cannot leave it"
+            "{shown}: a path begins at your own folder on the server and cannot leave it (no \"..\")"
         )));
     }
     let names: Vec<String> = names.map(str::to_owned).collect();

@@ -2,7 +2,8 @@
 
 use super::arguments::Restore;
 use super::error::CliError;
-use super::nodes::{self, place_of, print_json};
+use super::json;
+use super::nodes::{self, Placed, place_of};
 use super::output::line;
 use super::resolve;
 use super::runtime::block_on;
@@ -21,11 +22,14 @@ pub(super) fn run(restore: &Restore) -> Result<Exit, CliError> {
     let answer = block_on(client.restore(request))?;
     let answer = answer.map_err(|failure| nodes::about(&path, failure))?;
     if restore.answer.json {
-        print_json(&answer);
-    } else if !restore.answer.quiet {
+        json::event("restored", &Placed::of(&answer));
+    } else {
         line(&match restore.version {
-            Some(version) => format!("{} has version {version} again", place_of(&answer)),
-            None => format!("{} is back", place_of(&answer)),
+            Some(version) => format!("{} is version {version} again", place_of(&answer)),
+            None if answer.existing => {
+                format!("{} is not in the trash; it is there", place_of(&answer))
+            }
+            None => format!("{} is restored", place_of(&answer)),
         });
     }
     Ok(Exit::Done)

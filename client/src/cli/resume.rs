@@ -1,5 +1,7 @@
 //! `towline resume`: continues the uploads and commands that the list has.
 
+mod choice;
+
 use super::arguments::Resume;
 use super::error::CliError;
 use super::job::{self, Job};
@@ -20,7 +22,7 @@ use crate::text::shown;
 use crate::transfer::options::PutOptions;
 use crate::uploads;
 use crate::walk::{Rule, Rules, WalkOptions};
-use std::collections::HashSet;
+use choice::{choose, several};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +35,11 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
     let quiet = resume.output.quiet;
     let memory = resolve::memory(&resume.state_args, Purpose::GoOn, quiet)?;
     let chosen = choose(&resume, &memory.state)?;
-    let mut printer = Printer::new(resume.output.style(), memory.resuming(&resume.connect));
+    let resuming = memory.resuming(&resume.connect);
+    if resume.typed.is_empty() && !resume.all && chosen.jobs.len() + chosen.uploads.len() > 1 {
+        return Err(several(&chosen, &memory.state, &resuming.options()));
+    }
+    let mut printer = Printer::new(resume.output.style(), resuming);
     if chosen.jobs.is_empty() && chosen.uploads.is_empty() {
         let is_empty = memory.state.jobs.is_empty() && memory.state.uploads.is_empty();
         if let (Some(server), false) = (&resume.connect.to, is_empty) {
@@ -61,9 +67,9 @@ fn none_of(server: &ServerAddress) -> CliError {
     CliError::new(
         Exit::Refused,
         format!(
-            "nothing unfinished is known of {server}; `towline uploads` lists what other servers \
-             have. If one of them has this address now, run the same `towline put` again with \
-             --to {server}, or `towline resume DOCUMENT_ID --to {server}` for one upload"
+            "the list has no unfinished upload for {server}; `towline uploads` lists those for other \
+             servers. If one of these servers has this address now, run the same `towline put` again \
+             with --to {server}, or `towline resume DOCUMENT_ID --to {server}` for one upload"
         ),
     )
 }
@@ -116,7 +122,7 @@ impl<'a> Plan<'a> {
             self.tell_of_token(entry, &server, &credential);
         }
         let retries = self.resume.output.retries;
-        let client = client(server, credential, self.memory, retries)
+        let client = client(&self.resume.connect, server, credential, self.memory, retries)?
             .expected_store(store)
             .limit_rate(self.resume.output.limit_rate);
         self.clients.push(client);
@@ -133,7 +139,7 @@ impl<'a> Plan<'a> {
             (before, &token.file, is_listed, self.resume.output.quiet)
         {
             say(&format!(
-                "the token in {} is sent to {server}; so far it was for {}",
+                "the token in {} is sent to {server}; until now it was used for {}",
                 shown(file),
                 crate::text::printable(before)
             ));
@@ -186,7 +192,7 @@ impl<'a> Plan<'a> {
         let options = PutOptions {
             chunk_bytes: self.resume.output.chunk_size.or(entry.chunk_size),
             on_conflict: entry.on_conflict,
-            again: false,
+            again: entry.again,
             document_id: None,
             parallel: self.resume.output.parallel,
         };
@@ -199,6 +205,7 @@ impl<'a> Plan<'a> {
             rules: Rules::new(rules).unwrap_or_default(),
             skips_refused: entry.skip_refused,
             follows_links: entry.copy_links,
+            ..WalkOptions::default()
         };
         let selection = Selection::start(paths, walk, number, self.tell.clone());
         // Where a path is gone, the number of files is at least what it was before.
@@ -208,9 +215,10 @@ impl<'a> Plan<'a> {
         if !lost.is_empty() {
             job.stays_open();
         }
+        let sent_again = job.sent_again().cloned();
         self.jobs.push(job);
         let files = Files::Named(selection);
-        self.parts.push(Part { client, files, options, job: Some(number) });
+        self.parts.push(Part { client, files, options, job: Some(number), sent_again });
     }
 
     fn add_upload(&mut self, document_id: DocumentId, entry: &UploadEntry, printer: &mut Printer) {
@@ -234,7 +242,7 @@ impl<'a> Plan<'a> {
         let is_own_name = own_name(&document.local).is_ok_and(|n| n == *document.remote.filename());
         if !is_own_name {
             let files = Files::One(document);
-            self.parts.push(Part { client, files, options, job: None });
+            self.parts.push(Part { client, files, options, job: None, sent_again: None });
             return;
         }
         let (server, credential, _) = &self.known[client];
@@ -248,6 +256,8 @@ impl<'a> Plan<'a> {
             skip_refused: false,
             rules: Vec::new(),
             copy_links: false,
+            again: false,
+            sent_again: Vec::new(),
             token_file: credential.file.clone(),
             start_time: entry.start_time,
             files: 1,
@@ -256,7 +266,8 @@ impl<'a> Plan<'a> {
         };
         let job = Some(self.jobs.len());
         self.jobs.push(Job::of_upload(self.memory, command));
-        self.parts.push(Part { client, files: Files::One(document), options, job });
+        let files = Files::One(document);
+        self.parts.push(Part { client, files, options, job, sent_again: None });
     }
 }
 
@@ -265,47 +276,6 @@ enum About<'a> {
     Job(&'a JobEntry),
     Path(&'a Path),
     Upload(DocumentId, &'a UploadEntry),
-}
-
-/// The entries of the list that this run continues.
-struct Chosen<'a> {
-    jobs: Vec<&'a JobEntry>,
-    /// The uploads that belong to none of the commands, in the order in which they were typed, or
-    /// in the order of their numbers.
-    uploads: Vec<(DocumentId, &'a UploadEntry)>,
-}
-
-fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, CliError> {
-    if !resume.documents.is_empty() {
-        let mut seen = HashSet::new();
-        let once = resume.documents.iter().filter(|document| seen.insert(**document));
-        let named = once.map(|document| {
-            let entry = resolve::entry(state, *document, resume.connect.to.as_ref())?;
-            let unknown = || {
-                CliError::new(
-                    Exit::Refused,
-                    format!(
-                        "document {document} is not among the unfinished uploads; \
-                         `towline uploads` lists them"
-                    ),
-                )
-            };
-            Ok((*document, entry.ok_or_else(unknown)?))
-        });
-        let uploads = named.collect::<Result<_, CliError>>()?;
-        return Ok(Chosen { jobs: Vec::new(), uploads });
-    }
-    let jobs = resolve::jobs(state, resume.connect.to.as_ref());
-    let mut uploads = resolve::entries(state, resume.connect.to.as_ref());
-    // A file that belongs to a command is continued with the command, also where the command has
-    // another server.
-    uploads.retain(|(_, entry)| !state.jobs.iter().any(|job| uploads::covers(job, entry)));
-    if jobs.len() + uploads.len() > 1 && !resume.all {
-        return Err(CliError::usage(
-            "there are several unfinished uploads; name one (`towline uploads` lists them) or say --all",
-        ));
-    }
-    Ok(Chosen { jobs, uploads })
 }
 
 fn document(entry: &UploadEntry) -> Result<Document, CliError> {
@@ -335,9 +305,9 @@ fn away(path: &Path) -> CliError {
     CliError::new(
         Exit::Resumable,
         format!(
-            "{} is not there now. If it is on a disk that is not connected, connect that and \
-             resume again; if it was moved, put it where it lies now, and the upload goes on; if it \
-             is gone for good, `towline uploads --forget {}` takes it off the list",
+            "{} is missing now. If it is on a disk that is not connected, connect the disk and run \
+             `towline resume` again. If you moved it, run `towline put` with its new path: the upload \
+             continues. If it is gone for good, `towline uploads --forget {}` removes it from the list",
             shown(path),
             shell_word(path)
         ),

@@ -3,10 +3,10 @@
 pub(super) mod found_files;
 mod queue;
 
-use crate::document::Document;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::walk::{Found, Walk, WalkOptions};
+use crate::item::{Item, ItemKind};
+use crate::walk::{Found, FoundFolder, Walk, WalkOptions};
 use found_files::FoundFiles;
 use queue::Queue;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ const FIRST_LOOK_FILES: u64 = 21;
 /// It waits for no longer than this.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// What was found besides the files, and is told to the person.
+/// What was found besides what is sent, and is told to the person.
 #[derive(Debug)]
 pub(super) enum Aside {
     /// Files that cannot be uploaded, and why.
@@ -79,8 +79,8 @@ impl Selection {
         &self.files
     }
 
-    /// The files, one after the other. The iterator blocks.
-    pub(super) fn into_files(self) -> impl Iterator<Item = Document> + Send + 'static {
+    /// What is to be sent, one after the other. The iterator blocks.
+    pub(super) fn into_items(self) -> impl Iterator<Item = Item> + Send + 'static {
         let queue = self.queue;
         std::iter::from_fn(move || queue.take())
     }
@@ -107,8 +107,8 @@ impl Selection {
 pub(super) struct Stopper(Arc<Queue>);
 
 impl Stopper {
-    /// Files that were found and not taken. From now on nothing is found.
-    pub(super) fn stop(&self) -> Vec<Document> {
+    /// What was found and not taken. From now on nothing is found.
+    pub(super) fn stop(&self) -> Vec<Item> {
         self.0.close()
     }
 }
@@ -122,15 +122,23 @@ struct Walker {
 }
 
 impl Walker {
-    fn run(self, walk: Walk) {
-        for found in walk {
+    fn run(self, mut walk: Walk) {
+        while let Some(found) = walk.next() {
+            let not_kept = walk.not_kept();
             let goes_on = match found {
                 Found::File(document, bytes) => {
                     self.files.add(bytes);
-                    self.queue.put(document)
+                    self.queue.put(Item { not_kept, ..Item::file(document) })
                 }
-                Found::EmptyFolder(path) => self.skipped(path, "an empty folder"),
-                Found::Link(path) => self.skipped(path, "a symbolic link"),
+                Found::Folder(FoundFolder { document, mode, is_empty }) => {
+                    self.files.add_folder_or_link();
+                    let kind = ItemKind::Folder { mode, is_empty };
+                    self.queue.put(Item { document, kind, not_kept })
+                }
+                Found::Link(document, target) => {
+                    self.files.add_folder_or_link();
+                    self.queue.put(Item { document, kind: ItemKind::Link(target), not_kept })
+                }
                 Found::Skipped(path, why) => self.aside(Aside::Skipped(path, why)),
                 Found::Refused(path, failure) => {
                     // A later run may be able to read it.
@@ -142,7 +150,7 @@ impl Walker {
                 Found::Excluded => self.aside(Aside::Excluded),
                 Found::Barren(path) => self.aside(Aside::Barren(path)),
                 Found::BadLine(path, why) => {
-                    let text = format!("a line of it means nothing: {why}");
+                    let text = format!("a line in it is not a rule: {why}");
                     self.aside(Aside::Note(path, text))
                 }
             };
@@ -152,10 +160,6 @@ impl Walker {
         }
         self.files.are_all();
         self.queue.end();
-    }
-
-    fn skipped(&self, path: PathBuf, what: &str) -> bool {
-        self.aside(Aside::Skipped(path, what.to_owned()))
     }
 
     fn aside(&self, aside: Aside) -> bool {

@@ -1,30 +1,32 @@
 //! What `towline put` and `towline resume` have in common: the run over all files, and what is
 //! said and remembered at its end.
 
+use super::arguments::ConnectArgs;
+use super::error::CliError;
 use super::job::Job;
+use super::movement::Movement;
 use super::order::{Order, Part};
-use super::printer::Printer;
-use super::resolve::{Credential, Memory};
+use super::printer::{Printer, Stop};
+use super::resolve::{self, Credential, Memory};
 use super::selection::{Aside, Selection, Told};
+use super::unfinished::{how_to_go_on, interrupted_before, never_answered};
 use super::{order, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
-use crate::document::Document;
-use crate::events::{Event, Receipt};
+use crate::events::Event;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::text::shell_word;
+use crate::feed::FeedItem;
+use crate::item::Sent;
 use crate::text::shown;
 use crate::uploads;
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
-use towline_state::UploadsState;
 use towline_state::state_file::JobEntry;
 use towline_types::OnConflict;
 
@@ -37,13 +39,18 @@ pub(super) fn asides() -> (mpsc::Sender<Told>, mpsc::Receiver<Told>) {
 }
 
 pub(super) fn client(
+    connect: &ConnectArgs,
     server: ServerAddress,
     credential: Credential,
     memory: &Memory,
     retries: Option<u32>,
-) -> Client {
-    let client = Client::new(server, credential.token).token_file(credential.file).retries(retries);
-    memory.lent_to(client)
+) -> Result<Client, CliError> {
+    let security = resolve::security(connect, &server, &credential.token)?;
+    let client = Client::new(server, credential.token)
+        .token_file(credential.file)
+        .security(security)
+        .retries(retries);
+    Ok(memory.lent_to(client))
 }
 
 /// All that a run has to do.
@@ -76,8 +83,7 @@ impl Run {
             printer: Mutex::new(printer),
             jobs: Mutex::new(jobs),
             ended: Mutex::new(Ended::default()),
-            moved: Mutex::new(Instant::now()),
-            timeout,
+            movement: Movement::new(timeout),
         };
         // Cancelled by a person or by the timeout: both pause what is under way.
         let cancel = &cancel.child_token();
@@ -113,7 +119,10 @@ impl Run {
         let unbegun = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(ended.count);
         ended.unbegun += unbegun;
         let Ended { begun, unbegun, refused_all, is_other_server, .. } = ended;
-        let is_left = unbegun > 0 || !is_all;
+        let folders_and_links: u64 = found.iter().map(|found| found.folders_and_links()).sum();
+        let made = ended.folders_and_links;
+        let unmade = usize::try_from(folders_and_links).unwrap_or(usize::MAX).saturating_sub(made);
+        let is_left = unbegun > 0 || unmade > 0 || !is_all;
         // The interruption came before the first file, or between two of the clients.
         if cancel.is_cancelled() && !ended.is_paused && is_left {
             ended.is_paused = true;
@@ -131,7 +140,7 @@ impl Run {
         for job in jobs {
             job.end().await;
         }
-        if begun + unbegun > 0 || (ended.is_paused && !is_all) {
+        if begun + unbegun + unmade > 0 || (ended.is_paused && !is_all) {
             let state = memory.state_now();
             // An earlier run may have begun what this one has not come to.
             let known: HashSet<_> =
@@ -140,18 +149,19 @@ impl Run {
                 !known.is_empty() && path.canonicalize().is_ok_and(|path| known.contains(&*path))
             };
             let begun_before = left.iter().filter(was_begun).count().min(unbegun);
-            printer.unfinished(begun + begun_before, unbegun - begun_before);
+            printer.unfinished(begun + begun_before, unbegun - begun_before, unmade);
             let how = match refused_all {
                 // The same command would be refused again; the failure says what helps.
                 _ if is_other_server => String::new(),
                 None => how_to_go_on(memory, &state, printer.options_to_resume()),
                 Some(Code::AuthExpired) => {
-                    "Run the same command again with a new token to go on.".to_owned()
+                    "To continue, run the same command again with a new token.".to_owned()
                 }
                 Some(_) => String::new(),
             };
             if is_together {
-                printer.rests(ended.is_paused, &how);
+                let why = if ended.is_paused { Stop::Paused } else { Stop::Stopped };
+                printer.rests(why, &how);
             } else if let (true, 0, Some(path)) = (ended.is_paused, begun, left.first()) {
                 // Of a file that was begun the event has said it.
                 printer.note(&interrupted_before(path, &how));
@@ -173,9 +183,7 @@ struct Progress<'a> {
     printer: Mutex<&'a mut Printer>,
     jobs: Mutex<Vec<Job>>,
     ended: Mutex<Ended>,
-    /// When something was last sent, received or done.
-    moved: Mutex<Instant>,
-    timeout: Option<Duration>,
+    movement: Movement,
 }
 
 /// How the files of a run have ended so far.
@@ -189,9 +197,13 @@ struct Ended {
     begun: usize,
     /// Files that were interrupted before anything was sent.
     unbegun: usize,
+    /// Folders and links that have ended.
+    folders_and_links: usize,
     /// The reason for which the server refuses all files.
     refused_all: Option<Code>,
     is_other_server: bool,
+    /// The commands whose client as a whole was refused.
+    refused_as_a_whole: BTreeSet<usize>,
     /// The commands whose server has never answered.
     never_met: BTreeSet<usize>,
     /// The file that was interrupted before anything was sent.
@@ -215,35 +227,17 @@ impl Progress<'_> {
                 // Cancel-safe.
                 Some(told) = asides.recv() => self.tell(told),
                 left = &mut sending => return left,
-                silence = self.silence(), if !cancel.is_cancelled() => {
-                    let seconds = silence.as_secs();
-                    let text = format!("nothing has moved for {seconds} s; giving up (--timeout)");
-                    lock(&self.printer).note(&text);
+                silence = self.movement.silence(), if !cancel.is_cancelled() => {
+                    lock(&self.printer).note(&silence);
                     cancel.cancel();
                 }
             }
         }
     }
 
-    /// Returns when nothing has moved for as long as the command allows.
-    ///
-    /// Cancel-safe: it only waits.
-    async fn silence(&self) -> Duration {
-        let Some(timeout) = self.timeout else { return std::future::pending().await };
-        loop {
-            let ends = *lock(&self.moved) + timeout;
-            if ends <= Instant::now() {
-                return timeout;
-            }
-            sleep_until(ends).await;
-        }
-    }
-
     /// Something has happened, and is shown.
     fn heard(&self, event: &Event) {
-        if !matches!(event, Event::Waiting { .. } | Event::Notice { .. } | Event::Stalled { .. }) {
-            *lock(&self.moved) = Instant::now();
-        }
+        self.movement.heard(event);
         lock(&self.printer).show(event);
     }
 
@@ -276,7 +270,7 @@ impl Progress<'_> {
             Aside::Skipped(path, reason) => printer.show(&Event::Skipped { path, reason }),
             Aside::Excluded => printer.is_excluded(),
             Aside::Barren(path) => {
-                printer.note(&format!("{}: there is nothing in it to upload", shown(&path)));
+                printer.note(&format!("{}: it contains nothing that can be sent", shown(&path)));
             }
             Aside::Note(path, message) => printer.show(&Event::Notice { path, message }),
             Aside::Refused(path, failure) => {
@@ -313,20 +307,20 @@ impl Progress<'_> {
             let order = Order::of(mine);
             let (commands, stoppers) = (order.commands(), order.stoppers());
             let mut listener = |event| self.heard(&event);
-            let mut end = |place: usize, document: &Document, put| {
-                self.ended(commands.of_file(place), &document.local, put)
-            };
+            let mut end = |item: &FeedItem, put| self.ended(commands.of(item.index), item, put);
             if !cancel.is_cancelled() {
-                let rest = client.put_many(order, cancel, &mut listener, &mut end).await;
-                left.extend(rest.into_iter().map(|document| document.local));
+                let rest = client.put_all(order, cancel, &mut listener, &mut end).await;
+                let files = rest.into_iter().filter(|item| item.kind.is_file());
+                left.extend(files.map(|item| item.document.local));
             }
             let rest = stoppers.iter().flat_map(|stopper| stopper.stop());
-            left.extend(rest.map(|document| document.local));
+            let files = rest.filter(|item| item.kind.is_file());
+            left.extend(files.map(|item| item.document.local));
             self.client_has_ended(client, &jobs);
             if !cancel.is_cancelled() {
                 for document_id in client.forget_what_is_gone().await {
                     let text = format!(
-                        "document {document_id} is no longer an unfinished upload on the server; it is off the list"
+                        "document {document_id} is not an unfinished upload on the server any more; it is removed from the list"
                     );
                     lock(&self.printer).note(&text);
                 }
@@ -336,19 +330,40 @@ impl Progress<'_> {
         left
     }
 
-    /// A file has ended; says whether to go on with others.
-    fn ended(&self, job: Option<usize>, local: &Path, put: Result<Receipt, Failure>) -> bool {
+    /// A file, folder or link has ended; says whether to go on with others.
+    fn ended(&self, number: Option<usize>, item: &FeedItem, put: Result<Sent, Failure>) -> bool {
+        let FeedItem { document, kind, not_kept, .. } = item;
+        let local = &*document.local;
         let mut jobs = lock(&self.jobs);
-        let mut job = job.and_then(|job| jobs.get_mut(job));
+        let mut job = number.and_then(|number| jobs.get_mut(number));
         let mut ended = lock(&self.ended);
-        ended.count += 1;
-        job.iter_mut().for_each(|job| job.one_has_ended());
+        // An interruption leaves folders and links unmade; a file may be begun.
+        let was_interrupted = matches!(put, Err(Failure::Interrupted(_)));
+        if kind.is_file() {
+            ended.count += 1;
+            job.iter_mut().for_each(|job| job.one_has_ended());
+        } else if !was_interrupted {
+            ended.folders_and_links += 1;
+            job.iter_mut().for_each(|job| job.folder_or_link_has_ended());
+        }
         let failure = match put {
-            Ok(_) => {
-                job.into_iter().for_each(Job::one_is_done);
+            Ok(Sent::File(_)) => {
+                lock(&self.printer).loses(*not_kept);
+                job.into_iter().for_each(|job| job.one_is_done(local));
                 return true;
             }
-            Err(failure) => gone_meanwhile(failure),
+            Ok(Sent::Made { existing, .. }) => {
+                lock(&self.printer).loses(*not_kept);
+                if !existing && kind.is_by_itself() {
+                    lock(&self.printer).is_made();
+                }
+                return true;
+            }
+            Ok(Sent::LeftOut(_)) => return true,
+            Err(failure) => {
+                let replaces = item.options.on_conflict == Some(OnConflict::Replace);
+                gone_meanwhile(failure).of_item(kind.node_kind(), &document.remote, replaces)
+            }
         };
         let on_conflict = job.as_ref().and_then(|job| job.entry().on_conflict);
         if failure.code() == Some(Code::Exists) && on_conflict == Some(OnConflict::Skip) {
@@ -364,7 +379,9 @@ impl Progress<'_> {
         match &failure {
             Failure::Interrupted(kept) => {
                 ended.is_paused = true;
-                if kept.is_some() {
+                if !kind.is_file() {
+                    // It counts among those that were found and have not ended.
+                } else if kept.is_some() {
                     ended.begun += 1;
                 } else {
                     ended.unbegun += 1;
@@ -375,6 +392,13 @@ impl Progress<'_> {
         }
         ended.is_other_server |= matches!(failure, Failure::OtherServer { document_id: None, .. });
         let refused_all = failure.code().filter(|code| refuses_all(*code));
+        let is_stranger = matches!(
+            failure,
+            Failure::KeyUnknown { .. } | Failure::KeyChanged { .. } | Failure::NoTls { .. }
+        );
+        if refused_all.is_some() || is_stranger {
+            ended.refused_as_a_whole.extend(number);
+        }
         ended.refused_all = ended.refused_all.or(refused_all);
         !ended.is_paused && !concerns_all(&failure)
     }
@@ -386,6 +410,9 @@ impl Progress<'_> {
             let Some(job) = jobs.get_mut(*number) else { continue };
             match client.store() {
                 Some(store) if !ended.is_other_server => job.is_at(store),
+                // Where it has answered and did not take the token, nothing of the command was begun.
+                _ if ended.refused_as_a_whole.contains(number) && client.has_logged_in() => {}
+                _ if ended.refused_as_a_whole.contains(number) => job.was_refused(),
                 _ if !client.has_met_server() => {
                     ended.never_met.insert(*number);
                 }
@@ -400,22 +427,7 @@ fn into_inner<T>(mutex: Mutex<T>) -> T {
 }
 
 fn entries_of(jobs: &[Job], some: &BTreeSet<usize>) -> Vec<JobEntry> {
-    some.iter().filter_map(|job| Some(jobs.get(*job)?.entry().clone())).collect()
-}
-
-fn interrupted_before(path: &Path, how: &str) -> String {
-    let how = if how.is_empty() { String::new() } else { format!(". {how}") };
-    format!("{}: interrupted before anything was sent{how}", shown(path))
-}
-
-/// A command is in the list whose server has never answered: its address may be mistyped.
-fn never_answered(job: &JobEntry, options: &str) -> String {
-    let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
-    let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
-    format!(
-        "{server} has never answered; what was to go there stays in the list (towline uploads). \
-         If the address is wrong, `towline uploads --forget {path}{options}` takes it off"
-    )
+    some.iter().filter_map(|job| Some(jobs.get(*job)?.as_written())).collect()
 }
 
 /// A file that was there when the command began and is away now may be on a disk that was
@@ -429,21 +441,6 @@ fn gone_meanwhile(failure: Failure) -> Failure {
     }
 }
 
-/// What goes on with a command: advice that works.
-fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
-    if !memory.keeps() || state.jobs.is_empty() {
-        return "Run the same command again to go on.".to_owned();
-    }
-    let others = state.jobs.len() > 1
-        || state.uploads.values().any(|entry| !uploads::covers(&state.jobs[0], entry));
-    let mut command = "towline resume".to_owned();
-    if others {
-        command.push_str(" --all");
-    }
-    command.push_str(options);
-    format!("Run the same command again, or `{command}`, to go on.")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -453,6 +450,9 @@ fn concerns_all(failure: &Failure) -> bool {
         Failure::Unreachable { .. }
         | Failure::NoServer { .. }
         | Failure::Protocol(_)
+        | Failure::KeyUnknown { .. }
+        | Failure::KeyChanged { .. }
+        | Failure::NoTls { .. }
         | Failure::OtherServer { document_id: None, .. } => true,
         // Where no attempt is to be repeated, the first loss ends it all.
         Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
@@ -463,15 +463,20 @@ fn concerns_all(failure: &Failure) -> bool {
 
 /// Whether the server refuses the client as a whole, whatever it sends.
 fn refuses_all(code: Code) -> bool {
-    matches!(code, Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported)
+    matches!(
+        code,
+        Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported | Code::TlsRequired
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::arguments::StateArgs;
-    use super::super::printer::{OutputStyle, Resuming};
+    use super::super::error::Reader;
+    use super::super::printer::{Detail, OutputStyle, Resuming};
     use super::super::resolve::{self, Purpose};
     use super::*;
+    use crate::document::Document;
     use crate::token::Token;
     use crate::transfer::options::PutOptions;
 
@@ -484,14 +489,15 @@ mod tests {
                 std::fs::write(&path, "a").unwrap();
                 let document = Document::in_folder(path, Vec::new()).unwrap();
                 let files = order::Files::One(document);
-                Part { client: 0, files, options: PutOptions::default(), job: None }
+                let options = PutOptions::default();
+                Part { client: 0, files, options, job: None, sent_again: None }
             });
             let state_args = StateArgs { state_file: Some(home.path().join("state.json")) };
             let memory = resolve::memory(&state_args, Purpose::Remember, true).unwrap();
             // Nothing is asked of it.
             let server = "127.0.0.1:1".parse().unwrap();
             let clients = vec![Client::new(server, Token::new("t").unwrap())];
-            let style = OutputStyle { quiet: true, ..OutputStyle::default() };
+            let style = OutputStyle { reader: Reader::Person, detail: Detail::Errors };
             let mut printer = Printer::new(style, Resuming::SameCommand);
             let cancel = CancellationToken::new();
             cancel.cancel();

@@ -1,103 +1,128 @@
-//! `towline verify`: whether what is here is what the server has. Nothing but the list of the
-//! server's files is transferred.
+//! `towline verify`: whether what is here is what the server has. Nothing but the list of what the
+//! server has is transferred.
+//!
+//! The folder here and the listing are walked through side by side, in the order of the listing. So
+//! a part of the listing is in memory, and of the folder here the entries of one folder and of those
+//! around it.
+
+mod listed;
+mod place;
+mod teller;
 
 use super::arguments::Verify;
 use super::error::CliError;
-use super::listing_order::ListingOrder;
-use super::nodes::{self, print_json};
-use super::output::{line, say};
+use super::nodes;
 use super::resolve;
 use super::runtime::block_on;
-use crate::client::Client;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::source::Source;
-use crate::text::{printable, shown};
-use crate::units;
-use crate::walk::{Found, Walk, WalkOptions};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use crate::walk::{Found, Order, Walk, WalkOptions};
+use listed::{Listed, Theirs, Thing};
+use place::Place;
 use std::path::{Path, PathBuf};
-use towline_types::{FileHash, FileSize, Name, NodeKind, NodePath};
-
-/// What was found about one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    Same,
-    Differs,
-    OnlyHere,
-    OnlyThere,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    path: &'a str,
-    verdict: Verdict,
-}
-
-/// The files of the server, by their paths.
-type Listed = BTreeMap<String, (FileSize, FileHash)>;
+use teller::{Teller, Verdict};
+use towline_types::{DocumentPath, FileHash, FileSize, LinkTarget, Name, NodePath};
 
 pub(super) fn run(verify: &Verify) -> Result<Exit, CliError> {
     let folder = resolve::folder(verify.folder.as_deref())?;
+    let rules = verify.choose.rules()?;
     let top = own_place(&verify.path, &folder)?;
-    let mut client = nodes::client(&verify.connect, verify.answer.quiet)?;
-    let mut there = block_on(listed(&top, &mut client))??;
-    let mut counts = [0usize; 4];
-    let mut exit = Exit::Done;
-    let mut tell = |path: &str, verdict: Verdict| {
-        counts[verdict as usize] += 1;
-        if verify.answer.json {
-            print_json(&Line { path, verdict });
-        } else if verdict != Verdict::Same {
-            let words = match verdict {
-                Verdict::Differs => "differs",
-                Verdict::OnlyHere => "is not on the server",
-                _ => "is only on the server",
-            };
-            line(&format!("{}: {words}", printable(path)));
+    let client = nodes::client(&verify.connect, verify.answer.quiet)?;
+    let filter = rules.filter(&verify.path);
+    let follows_links = verify.copy_links;
+    let order = Order::OfServer;
+    let options = WalkOptions { folder, rules, follows_links, order, ..Default::default() };
+    let walk = Walk::of(vec![verify.path.clone()], options);
+    let mut teller = Teller::new(verify.answer.style());
+    let listed = Listed::of(&top, &filter, verify.entries.max_entries, client);
+    let compared = block_on(compare(walk, listed, filter.takes_only_what_is_named(), &mut teller));
+    if let Err(error) = compared.and_then(|compared| compared) {
+        teller.stop();
+        return Err(error);
+    }
+    Ok(teller.end())
+}
+
+/// A file, folder or link that is here.
+enum Ours {
+    File(PathBuf),
+    Folder,
+    Link(LinkTarget),
+}
+
+/// Goes through both sides. Where only some files are meant, the folders on the server that none of
+/// them is in are not.
+async fn compare(
+    walk: Walk,
+    mut listed: Listed<'_>,
+    only_named: bool,
+    teller: &mut Teller,
+) -> Result<(), CliError> {
+    let tell_only_there = |theirs: &Theirs, teller: &mut Teller| {
+        if theirs.thing != Thing::Folder || !only_named {
+            teller.tell(&theirs.place, Verdict::OnlyThere);
         }
     };
-    for found in Walk::of(vec![verify.path.clone()], WalkOptions { folder, ..Default::default() }) {
-        match found {
-            Found::File(document, _) => {
-                let place = document.remote.to_string();
-                let verdict = match there.remove(&place) {
-                    None => Verdict::OnlyHere,
-                    Some(known) => match is_same(&document.local, known) {
-                        Ok(true) => Verdict::Same,
-                        Ok(false) => Verdict::Differs,
-                        Err(failure) => {
-                            exit = exit.max(failure.exit());
-                            say(&format!("{}: {failure}", shown(&document.local)));
-                            continue;
-                        }
-                    },
-                };
-                tell(&place, verdict);
-            }
+    // Where nothing is there on the server, that is said before anything is compared.
+    let mut next = listed.next().await?;
+    for found in walk {
+        let (place, ours) = match found {
+            Found::File(document, _) => (place(&document.remote), Ours::File(document.local)),
+            Found::Link(document, target) => (place(&document.remote), Ours::Link(target)),
+            Found::Folder(folder) => (place(&folder.document.remote), Ours::Folder),
             Found::Refused(path, failure) => {
-                exit = exit.max(failure.exit());
-                say(&format!("{}: {failure}", shown(&path)));
+                teller.fail(&path, &failure);
+                continue;
             }
-            _ => {}
+            Found::Skipped(..) | Found::Excluded | Found::Barren(_) | Found::BadLine(..) => {
+                continue;
+            }
+        };
+        while let Some(mut theirs) = next.take() {
+            if let Some(depth) = place.twin_depth(&theirs.place) {
+                let Some(first) = listed.sorted(theirs, depth).await? else { break };
+                theirs = first;
+            }
+            if theirs.place >= place {
+                next = Some(theirs);
+                break;
+            }
+            tell_only_there(&theirs, teller);
+            next = listed.next().await?;
+        }
+        match next.take_if(|theirs| theirs.place == place) {
+            Some(theirs) => {
+                judge(&place, &ours, &theirs.thing, teller);
+                next = listed.next().await?;
+            }
+            None => teller.tell(&place, Verdict::OnlyHere),
         }
     }
-    for path in there.keys() {
-        tell(path, Verdict::OnlyThere);
+    while let Some(theirs) = next {
+        tell_only_there(&theirs, teller);
+        next = listed.next().await?;
     }
-    let [same, differs, only_here, only_there] = counts;
-    if !verify.answer.json && !verify.answer.quiet {
-        line(&format!(
-            "{} the same, {differs} different, {only_here} only here, {only_there} only on the server",
-            units::count(same, "file")
-        ));
+    Ok(())
+}
+
+/// Compares what lies at the same place on both sides.
+fn judge(place: &Place, ours: &Ours, theirs: &Thing, teller: &mut Teller) {
+    match (ours, theirs) {
+        (Ours::File(path), Thing::File(size, hash)) => match is_same(path, *size, *hash, teller) {
+            Ok(true) => teller.tell(place, Verdict::Same),
+            Ok(false) => teller.tell(place, Verdict::Differs),
+            Err(failure) => teller.fail(path, &failure),
+        },
+        (Ours::Link(target), Thing::Link(known)) if known == target => teller.same_link(place),
+        // What lies in it says more.
+        (Ours::Folder, Thing::Folder) => {}
+        _ => teller.tell(place, Verdict::Differs),
     }
-    if differs + only_here + only_there > 0 {
-        exit = exit.max(Exit::Refused);
-    }
-    Ok(exit)
+}
+
+fn place(remote: &DocumentPath) -> Place {
+    Place::of(remote.folder().iter().chain([remote.filename()]))
 }
 
 /// Where `put` of that path into that folder of the server puts it.
@@ -110,49 +135,23 @@ fn own_place(path: &Path, folder: &[Name]) -> Result<NodePath, CliError> {
     NodePath::new([folder, &[name]].concat()).map_err(|reason| CliError::usage(reason.to_string()))
 }
 
-async fn listed(top: &NodePath, client: &mut Client) -> Result<Listed, CliError> {
-    let mut files = Listed::new();
-    let mut order = ListingOrder::default();
-    let mut after = None;
-    loop {
-        let page = client.list(top, true, after).await;
-        let page = page.map_err(|failure| nodes::about(top, failure))?;
-        if let Some(node) = page.node.filter(|node| node.kind == NodeKind::File)
-            && let (Some(size), Some(hash)) = (node.size, node.blake3)
-        {
-            files.insert(top.to_string(), (size, hash));
-        }
-        for node in page.entries {
-            let names = node.folder.iter().chain([&node.name]);
-            let names =
-                names.map(|name| Name::recorded(name.as_str())).collect::<Result<Vec<_>, _>>();
-            let names =
-                names.map_err(|reason| Failure::BadName { name: node.name.clone(), reason })?;
-            let Some((name, folder)) = names.split_last() else { continue };
-            if !order.goes_on(folder, name) {
-                let what = format!("it lists {} again, or out of order", printable(name.as_str()));
-                return Err(Failure::Protocol(what).into());
-            }
-            if let (Some(size), Some(hash)) = (node.size, node.blake3) {
-                let below = names.iter().map(Name::as_str).collect::<Vec<_>>().join("/");
-                files.insert(format!("{top}/{below}"), (size, hash));
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(files);
-        }
-    }
-}
-
-fn is_same(path: &Path, (size, hash): (FileSize, FileHash)) -> Result<bool, Failure> {
+fn is_same(
+    path: &Path,
+    size: FileSize,
+    hash: FileHash,
+    teller: &mut Teller,
+) -> Result<bool, Failure> {
     let source = Source::open(path)?;
     if source.filesize() != size {
+        teller.comparing.has_compared(0);
         return Ok(false);
     }
+    let reading = teller.comparing.reading(path, size.get());
+    let found = source.hash(|bytes| reading.is_at(bytes));
+    teller.comparing.has_compared(size.get());
     let unreadable = |source| {
         let (action, path, kept) = ("read", path.to_owned(), None);
         Failure::File { action, path, source, kept }
     };
-    Ok(source.hash().map_err(unreadable)? == hash)
+    Ok(found.map_err(unreadable)? == hash)
 }

@@ -3,7 +3,10 @@
 mod answers;
 mod batches;
 mod copies;
+mod folders;
+mod listings;
 mod pauses;
+mod pipes;
 #[cfg(unix)]
 mod reads;
 mod retries;

@@ -1,23 +1,29 @@
-//! Uploads many files: small ones together, the others one after another.
+//! Uploads many files, and the folders and links around them: small files, folders and links
+//! together, the other files one after another.
 
 use super::Client;
+use super::make;
 use super::work::{Work, Worked};
 use crate::document::Document;
-use crate::events::{Event, Listener, Receipt};
+use crate::events::{Listener, Receipt};
 use crate::failure::Failure;
 use crate::feed::{Feed, FeedItem};
+use crate::item::{Item, Sent};
 use crate::small_file_batch::SmallFileBatch;
 use crate::small_file_batch::item::{PriorAttempt, Remaining};
 use crate::transfer::options::PutOptions;
 use std::collections::VecDeque;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use towline_protocol::Reply;
 
 /// Called with each file when it has ended, and with its place among all files; returns whether
 /// to go on.
 pub type Ending<'a> =
     &'a mut (dyn FnMut(usize, &Document, Result<Receipt, Failure>) -> bool + Send);
+
+/// The same for files, folders and links.
+pub(crate) type ItemEnding<'a> =
+    &'a mut (dyn FnMut(&FeedItem, Result<Sent, Failure>) -> bool + Send);
 
 impl Client {
     /// Uploads many files. Small ones are sent together, and none of them waits for the answer to
@@ -40,7 +46,28 @@ impl Client {
         listener: Listener<'_>,
         ended: Ending<'_>,
     ) -> Vec<Document> {
-        let feed = Feed::new(files);
+        let items = files.map(|(document, options)| (Item::file(document), options));
+        let mut ended = |item: &FeedItem, sent| match sent {
+            Ok(Sent::File(receipt)) => ended(item.index, &item.document, Ok(receipt)),
+            Ok(Sent::Made { .. } | Sent::LeftOut(_)) => true,
+            Err(failure) => ended(item.index, &item.document, Err(failure)),
+        };
+        let left = self.put_all(items, cancel, listener, &mut ended).await;
+        left.into_iter().map(|item| item.document).collect()
+    }
+
+    /// The same for files, folders and links.
+    ///
+    /// # Cancel safety
+    /// As for [`put_many`](Self::put_many).
+    pub(crate) async fn put_all(
+        &mut self,
+        items: impl Iterator<Item = (Item, PutOptions)> + Send + 'static,
+        cancel: &CancellationToken,
+        listener: Listener<'_>,
+        ended: ItemEnding<'_>,
+    ) -> Vec<FeedItem> {
+        let feed = Feed::new(items);
         let (mut now, mut behind) = (Queue::default(), Queue::default());
         loop {
             // Cancel-safe: what was found for the feed stays in it.
@@ -71,7 +98,7 @@ impl Client {
                         }
                         while let Some((item, ..)) = now.pop() {
                             let lost = self.first_loss(&reason);
-                            if !ended(item.index, &item.document, Err(lost)) {
+                            if !ended(&item, Err(lost)) {
                                 return self.leave(now, behind, &feed).await;
                             }
                         }
@@ -114,15 +141,15 @@ impl Client {
         Failure::ConnectionLost { server: self.server().clone(), attempts: 1, reason, kept: None }
     }
 
-    /// Writes to the list how far those files are that were begun. Returns all files that have
+    /// Writes to the list how far those files are that were begun. Returns all items that have
     /// not ended.
-    async fn leave(&self, now: Queue, behind: Queue, feed: &Feed) -> Vec<Document> {
+    async fn leave(&self, now: Queue, behind: Queue, feed: &Feed) -> Vec<FeedItem> {
         let mut left = Vec::new();
         for (item, work, _) in now.0.into_iter().chain(behind.0) {
             self.note_rest(&work).await;
-            left.push(item.document);
+            left.push(item);
         }
-        left.extend(std::iter::from_fn(|| feed.take_ready()).map(|item| item.document));
+        left.extend(std::iter::from_fn(|| feed.take_ready()));
         left
     }
 
@@ -136,7 +163,7 @@ impl Client {
         mut late: Option<&mut Queue>,
         cancel: &CancellationToken,
         listener: Listener<'_>,
-        ended: Ending<'_>,
+        ended: ItemEnding<'_>,
     ) -> bool {
         while let Some((item, mut work, due)) = queue.pop() {
             tokio::select! {
@@ -145,12 +172,21 @@ impl Client {
                 () = cancel.cancelled() => {}
                 () = sleep_until(due) => {}
             }
-            let FeedItem { index, document, options } = &item;
+            let FeedItem { document, kind, options, .. } = &item;
             let others_wait = late.is_some() || !queue.is_empty();
-            let worked = self.work_on(&mut work, document, options, others_wait, cancel, listener);
-            match worked.await {
+            let worked = if kind.is_file() {
+                self.work_on(&mut work, document, options, others_wait, cancel, listener).await
+            } else {
+                self.make(&mut work, &item, others_wait, cancel, listener).await
+            };
+            match worked {
                 Worked::Ended(put) => {
-                    if !ended(*index, document, *put) {
+                    if let Ok(sent) = &*put
+                        && !kind.is_file()
+                    {
+                        make::tell(&item, sent, listener);
+                    }
+                    if !ended(&item, *put) {
                         return false;
                     }
                 }
@@ -169,7 +205,7 @@ impl Client {
         feed: &Feed,
         cancel: &CancellationToken,
         listener: Listener<'_>,
-        ended: Ending<'_>,
+        ended: ItemEnding<'_>,
     ) -> Option<BatchEnd> {
         let connected = async {
             let known = self.uploads.locals().await;
@@ -181,9 +217,9 @@ impl Client {
             () = cancel.cancelled() => return None,
             known = connected => known.ok()?,
         };
-        let mut done = |item: FeedItem, receipt: Receipt| {
-            listener(Event::Completed(receipt.clone()));
-            ended(item.index, &item.document, Ok(receipt));
+        let mut done = |item: FeedItem, sent: Sent| {
+            make::tell(&item, &sent, listener);
+            ended(&item, Ok(sent));
         };
         let connection = self.connection.as_mut()?;
         // Without this feature a second upload of the same file could begin.
@@ -208,11 +244,8 @@ impl Client {
             None => {
                 if let Some(connection) = self.connection.take() {
                     let listen = |reply| {
-                        if let Reply::Success(success) = reply
-                            && let Some((item, receipt)) =
-                                in_flight.succeeded(success.channel, success)
-                        {
-                            done(item, receipt);
+                        if let Some((item, sent)) = in_flight.ended_by(reply) {
+                            done(item, sent);
                         }
                     };
                     connection.close_gracefully(None, listen).await;

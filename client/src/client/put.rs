@@ -5,6 +5,7 @@ use super::work::{Work, Worked};
 use crate::document::Document;
 use crate::events::{Listener, Receipt};
 use crate::failure::Failure;
+use crate::item::Sent;
 use crate::small_file_batch::item::PriorAttempt;
 use crate::transfer::options::PutOptions;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,11 @@ impl Client {
     ) -> Result<Receipt, Failure> {
         let mut work = Work::new(PriorAttempt::Nothing, self.retries);
         match self.work_on(&mut work, document, options, false, cancel, listener).await {
-            Worked::Ended(ended) => *ended,
+            Worked::Ended(ended) => match *ended {
+                Ok(Sent::File(receipt)) => Ok(receipt),
+                Ok(Sent::Made { .. } | Sent::LeftOut(_)) => Err(Failure::Interrupted(None)),
+                Err(failure) => Err(failure),
+            },
             // A file is put off only where other files wait, and this file is alone.
             Worked::Later(_) => Err(Failure::Interrupted(None)),
         }

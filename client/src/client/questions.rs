@@ -4,15 +4,33 @@ use super::Client;
 use crate::attempt_end::AttemptEnd;
 use crate::failure::{Failure, ends_upload};
 use crate::route::no_server::Unreached;
+#[cfg(doc)]
+use crate::security::Security;
 use towline_protocol::reply::{Cancelled, Status};
 use towline_protocol::request::DocumentRef;
 use towline_protocol::{Code, Reply, Request};
-use towline_types::DocumentId;
+use towline_types::{DocumentId, Fingerprint};
 
 /// After one run the client asks the server about at most this number of old entries.
 const ASKED_ABOUT_MAX: usize = 64;
 
 impl Client {
+    /// The key of the server, of which a client with [`Security::UnknownKey`] makes no use: nothing
+    /// is sent but the handshake.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached (one attempt is made) or speaks no TLS.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped changes nothing.
+    pub async fn key_of_server(&mut self) -> Result<Fingerprint, Failure> {
+        match self.connected().await.map(drop) {
+            Err(AttemptEnd::Failed(Failure::KeyUnknown { found, .. })) => Ok(found),
+            Err(end) => Err(self.unanswered(end, None)),
+            Ok(()) => Err(Failure::Protocol("a connection without a key".to_owned())),
+        }
+    }
+
     /// How far a document is.
     ///
     /// # Errors

@@ -43,7 +43,6 @@ pub(super) enum Tried {
 }
 
 /// A wait before the next attempt.
-#[cfg(unix)]
 pub(crate) struct Wait {
     /// Why the last attempt failed, in a few words.
     pub(crate) reason: String,
@@ -124,7 +123,6 @@ impl Client {
     ///
     /// # Errors
     /// Where no attempt follows.
-    #[cfg(unix)]
     pub(super) async fn wait_before_next(
         &mut self,
         end: AttemptEnd,

@@ -1,15 +1,19 @@
 //! Requests about files, folders and links on the server: listing, making, moving, removing.
 
 use super::Client;
+use super::answer_size::AnswerSize;
 use crate::attempt_end::AttemptEnd;
 use crate::failure::Failure;
 use towline_protocol::reply::{Delta, Listing, NodeAnswer, Version, Versions};
 use towline_protocol::request::{self, List};
-use towline_protocol::{Node, Reply, Request};
-use towline_types::{NodePath, PermissionBits};
+use towline_protocol::{Channel, Node, Reply, Request};
+use towline_types::{NodeId, NodePath, PermissionBits};
 
 /// The most entries that one request asks for.
-const PAGE_ENTRIES: u32 = 1000;
+pub(super) const PAGE_ENTRIES: u32 = 1000;
+
+/// The most changes that one request asks for.
+const PAGE_CHANGES: u32 = 500;
 
 /// A part of a listing.
 #[derive(Debug, Default)]
@@ -19,6 +23,13 @@ pub(crate) struct Page<T> {
     pub(crate) entries: Vec<T>,
     /// What asks for the next part.
     pub(crate) next: Option<String>,
+}
+
+/// One of the frames of a page.
+pub(super) struct Part<T> {
+    pub(super) page: Page<T>,
+    /// No frame of the page follows.
+    pub(super) is_last: bool,
 }
 
 /// The names of a path, as they go over the wire.
@@ -41,20 +52,34 @@ impl Client {
         after: Option<String>,
     ) -> Result<Page<Node>, AttemptEnd> {
         let path = Some(names(path));
-        let list = List { path, recursive, after, limit: Some(PAGE_ENTRIES), ..List::default() };
-        let mut page = Page { node: None, entries: Vec::new(), next: None };
+        let page = self.listed(List { path, recursive, after, ..List::default() }).await?;
+        has_something(page)
+    }
+
+    /// The entries of a part of a listing that a filter lets through: maybe none, although there
+    /// is a next part. One attempt is made.
+    ///
+    /// # Errors
+    /// As of [`mkdir`](Self::mkdir).
+    ///
+    /// # Cancel safety
+    /// A call that is dropped changes nothing.
+    pub(crate) async fn list_some(&mut self, list: List) -> Result<Page<Node>, Failure> {
+        let page = self.listed(list).await;
+        page.map_err(|end| self.unanswered(end, None))
+    }
+
+    async fn listed(&mut self, list: List) -> Result<Page<Node>, AttemptEnd> {
+        let list = List { limit: Some(PAGE_ENTRIES), ..list };
         let asked_after = list.after.clone();
-        let take = |reply| match reply {
+        let request = |channel| Request::List(List { channel, ..list });
+        let part = |reply| match reply {
             Reply::List(Listing { node, entries, end, next, channel: _ }) => {
-                page.node = page.node.take().or(node);
-                page.entries.extend(entries);
-                page.next = next;
-                Ok(end)
+                Ok(Part { page: Page { node, entries, next }, is_last: end })
             }
             other => Err(unexpected(&other)),
         };
-        self.ask_frames("tree", |channel| Request::List(List { channel, ..list }), take).await?;
-        comes_to_an_end(page, asked_after.as_deref())
+        self.page("tree", request, asked_after, part).await
     }
 
     /// A part of the versions of a file, the newest first.
@@ -72,19 +97,37 @@ impl Client {
         let path = Some(names(path));
         let limit = Some(PAGE_ENTRIES);
         let versions = request::Versions { path, after, limit, ..request::Versions::default() };
-        let mut page = Page { node: None, entries: Vec::new(), next: None };
         let asked_after = versions.after.clone();
-        let take = |reply| match reply {
+        let request = |channel| Request::Versions(request::Versions { channel, ..versions });
+        let part = |reply| match reply {
             Reply::Versions(Versions { node, versions, end, next, channel: _ }) => {
-                page.node = page.node.take().or(node);
-                page.entries.extend(versions);
-                page.next = next;
-                Ok(end)
+                Ok(Part { page: Page { node, entries: versions, next }, is_last: end })
             }
             other => Err(unexpected(&other)),
         };
-        let request = |channel| Request::Versions(request::Versions { channel, ..versions });
-        self.ask_frames("tree", request, take).await?;
+        has_something(self.page("tree", request, asked_after, part).await?)
+    }
+
+    /// Asks for a page of [`PAGE_ENTRIES`] at most, whose answer has one frame or several: `part`
+    /// reads one of them.
+    pub(super) async fn page<T>(
+        &mut self,
+        feature: &'static str,
+        request: impl FnOnce(Channel) -> Request,
+        asked_after: Option<String>,
+        part: impl Fn(Reply) -> Result<Part<T>, AttemptEnd>,
+    ) -> Result<Page<T>, AttemptEnd> {
+        let mut page = Page { node: None, entries: Vec::new(), next: None };
+        let mut size = AnswerSize::of(PAGE_ENTRIES);
+        let take = |reply| {
+            let Part { page: more, is_last } = part(reply)?;
+            size.add(more.entries.len(), is_last)?;
+            page.node = page.node.take().or(more.node);
+            page.entries.extend(more.entries);
+            page.next = more.next;
+            Ok(is_last)
+        };
+        self.ask_frames(feature, request, take).await?;
         comes_to_an_end(page, asked_after.as_deref())
     }
 
@@ -97,9 +140,11 @@ impl Client {
     /// A call that is dropped changes nothing.
     pub(crate) async fn changes(&mut self, since: String) -> Result<Delta, AttemptEnd> {
         let mut all: Option<Delta> = None;
+        let mut size = AnswerSize::of(PAGE_CHANGES);
         let take = |reply| match reply {
             Reply::Delta(delta) => {
                 let end = delta.end;
+                size.add(delta.items.len(), end)?;
                 let mut items = all.take().map(|all| all.items).unwrap_or_default();
                 items.extend(delta.items.iter().cloned());
                 all = Some(Delta { items, ..delta });
@@ -107,9 +152,10 @@ impl Client {
             }
             other => Err(unexpected(&other)),
         };
-        let since = Some(since);
-        let delta =
-            |channel| Request::Delta(request::Delta { channel, since, ..Default::default() });
+        let (since, limit) = (Some(since), Some(PAGE_CHANGES));
+        let delta = |channel| {
+            Request::Delta(request::Delta { channel, since, limit, ..request::Delta::default() })
+        };
         self.ask_frames("changes", delta, take).await?;
         all.ok_or_else(|| AttemptEnd::protocol("no answer"))
     }
@@ -188,6 +234,20 @@ impl Client {
         self.change(request).await
     }
 
+    /// The same of a node with that number, wherever it lies.
+    ///
+    /// # Errors
+    /// As of [`mkdir`](Self::mkdir).
+    ///
+    /// # Cancel safety
+    /// A call that is dropped changes nothing.
+    pub(crate) async fn stat_node(&mut self, node: NodeId) -> Result<NodeAnswer, Failure> {
+        let node_id = Some(node);
+        let stat =
+            |channel| Request::Stat(request::Stat { channel, node_id, ..request::Stat::default() });
+        self.change(stat).await
+    }
+
     /// The same as [`list_page`](Self::list_page), of which one attempt is made.
     ///
     /// # Errors
@@ -203,6 +263,29 @@ impl Client {
     ) -> Result<Page<Node>, Failure> {
         let page = self.list_page(path, recursive, after).await;
         page.map_err(|end| self.unanswered(end, None))
+    }
+
+    /// The next part of a recursive listing, where the connection may have rested for long since the
+    /// part before: a server closes such a connection, and another one is opened then.
+    ///
+    /// # Errors
+    /// As of [`mkdir`](Self::mkdir).
+    ///
+    /// # Cancel safety
+    /// A call that is dropped changes nothing.
+    pub(crate) async fn list_after_rest(
+        &mut self,
+        path: &NodePath,
+        after: Option<String>,
+    ) -> Result<Page<Node>, Failure> {
+        let has_rested = self.connection.is_some();
+        match self.list_page(path, true, after.clone()).await {
+            Err(AttemptEnd::Lost(_)) if has_rested => {
+                self.hang_up();
+                self.list(path, true, after).await
+            }
+            page => page.map_err(|end| self.unanswered(end, None)),
+        }
     }
 
     /// The same as [`versions_page`](Self::versions_page), of which one attempt is made.
@@ -236,7 +319,7 @@ impl Client {
     /// Asks a question whose answer is a node.
     async fn change(
         &mut self,
-        request: impl FnOnce(towline_protocol::Channel) -> Request,
+        request: impl FnOnce(Channel) -> Request,
     ) -> Result<NodeAnswer, Failure> {
         let mut answer = None;
         let take = |reply| match reply {
@@ -259,7 +342,7 @@ impl Client {
     async fn ask_frames(
         &mut self,
         feature: &'static str,
-        request: impl FnOnce(towline_protocol::Channel) -> Request,
+        request: impl FnOnce(Channel) -> Request,
         take: impl FnMut(Reply) -> Result<bool, AttemptEnd>,
     ) -> Result<(), AttemptEnd> {
         let server = self.server().clone();
@@ -272,16 +355,27 @@ impl Client {
     }
 }
 
-/// A part that has nothing, or leads to itself, would be followed by others for ever.
+/// A part that leads to itself would be followed by others for ever.
 fn comes_to_an_end<T>(page: Page<T>, asked_after: Option<&str>) -> Result<Page<T>, AttemptEnd> {
-    let is_empty = page.next.is_some() && page.entries.is_empty();
-    let is_round = page.next.is_some() && page.next.as_deref() == asked_after;
-    if is_empty || is_round {
-        return Err(AttemptEnd::protocol("a listing without an end"));
+    if page.next.is_some() && page.next.as_deref() == asked_after {
+        return Err(without_end());
     }
     Ok(page)
 }
 
-fn unexpected(reply: &Reply) -> AttemptEnd {
+/// A part that has nothing would be followed by others for ever. (The last part may have nothing,
+/// and so may one of a listing with a filter.)
+fn has_something<T>(page: Page<T>) -> Result<Page<T>, AttemptEnd> {
+    if page.next.is_some() && page.entries.is_empty() {
+        return Err(without_end());
+    }
+    Ok(page)
+}
+
+fn without_end() -> AttemptEnd {
+    AttemptEnd::protocol("a listing without an end")
+}
+
+pub(super) fn unexpected(reply: &Reply) -> AttemptEnd {
     AttemptEnd::protocol(format!("unexpected: {reply:?}"))
 }

@@ -1,10 +1,11 @@
-//! The work on one file, which may be put off for other files and continued later.
+//! The work on one file, folder or link, which may be put off for others and continued later.
 
 use super::Client;
 use super::retry::{Attempts, Tried};
 use crate::document::Document;
-use crate::events::{Event, Listener, Receipt};
+use crate::events::{Event, Listener};
 use crate::failure::Failure;
+use crate::item::Sent;
 use crate::small_file_batch::item::PriorAttempt;
 use crate::source::Source;
 use crate::transfer::Transfer;
@@ -13,24 +14,36 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use towline_protocol::Code;
 
-/// One file, and the state of the work on it.
+/// The state of the work on one item.
 pub(super) struct Work {
     before: PriorAttempt,
     /// Absent before the first attempt.
     transfer: Option<Box<Transfer>>,
     attempts: Attempts,
+    /// It was put off until the files were sent.
+    was_behind_files: bool,
 }
 
 /// How the work ended, or after which time it continues.
 pub(super) enum Worked {
-    Ended(Box<Result<Receipt, Failure>>),
+    Ended(Box<Result<Sent, Failure>>),
     Later(Duration),
 }
 
 impl Work {
-    /// A file of which nothing was sent in this run. `retries` is the client's limit.
+    /// The work on an item of which nothing was sent in this run. `retries` is the client's limit.
     pub(super) fn new(before: PriorAttempt, retries: Option<u32>) -> Self {
-        Self { before, transfer: None, attempts: Attempts::new(retries) }
+        let attempts = Attempts::new(retries);
+        Self { before, transfer: None, attempts, was_behind_files: false }
+    }
+
+    pub(super) fn attempts(&mut self) -> &mut Attempts {
+        &mut self.attempts
+    }
+
+    /// Puts a folder off until the files are sent; `false` where that was done before.
+    pub(super) fn may_wait_for_files(&mut self) -> bool {
+        !std::mem::replace(&mut self.was_behind_files, true)
     }
 
     /// Whether the work holds the local file open.
@@ -58,7 +71,7 @@ impl Client {
         cancel: &CancellationToken,
         listener: Listener<'_>,
     ) -> Worked {
-        let Work { before, transfer, attempts } = work;
+        let Work { before, transfer, attempts, .. } = work;
         let transfer = match transfer {
             Some(transfer) => transfer,
             None => {
@@ -86,7 +99,7 @@ impl Client {
         let failure = match outcome {
             Some(Tried::Done(receipt)) => {
                 listener(Event::Completed(receipt.clone()));
-                return Worked::Ended(Box::new(Ok(receipt)));
+                return Worked::Ended(Box::new(Ok(Sent::File(receipt))));
             }
             Some(Tried::Later(wait)) => return Worked::Later(wait),
             Some(Tried::Over(failure)) => {

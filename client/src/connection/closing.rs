@@ -2,9 +2,7 @@
 
 use super::{Connection, Incoming};
 use crate::attempt_end::AttemptEnd;
-use socket2::SockRef;
 use std::convert::Infallible;
-use std::net::Shutdown;
 use tokio::time::timeout;
 use towline_protocol::{Reply, Request};
 
@@ -31,7 +29,7 @@ impl Connection {
         let mut open = true;
         loop {
             if self.send_queue.is_empty() && open {
-                SockRef::from(&self.stream).shutdown(Shutdown::Write)?;
+                self.stream.end_sending()?;
                 open = false;
             }
             while let Some(said) = self.decoded()? {

@@ -1,5 +1,6 @@
 //! From an address to a connection that is logged in.
 
+use super::transport::Transport;
 use super::{Connection, Incoming, Step, WaitFor};
 use crate::attempt_end::AttemptEnd;
 use crate::route::Route;
@@ -30,6 +31,8 @@ impl Connection {
     ) -> Result<Self, AttemptEnd> {
         let stream = route.connect(timeouts.connect).await?;
         tune(&stream, timeouts)?;
+        let opening = timeout(login, Transport::open(stream, route));
+        let stream = opening.await.unwrap_or(Err(NoServer::Silent.into()))?;
         let mut connection = Self {
             stream,
             decoder: Decoder::new(FrameLimits::CLIENT),
@@ -46,6 +49,7 @@ impl Connection {
             broken: None,
             channel: 0,
             welcome: nothing_said(),
+            round_trip: Duration::ZERO,
         };
         connection.queue(&Request::Hello(Hello {
             channel: Channel::default(),
@@ -53,6 +57,7 @@ impl Connection {
             token: token.reveal().to_owned(),
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
         }));
+        let asked = Instant::now();
         // `ask` would send a ping where the server is silent, which is an error before the login.
         let said = timeout(login, connection.next(WaitFor::Incoming)).await;
         match said
@@ -61,6 +66,7 @@ impl Connection {
         {
             Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
+                connection.round_trip = asked.elapsed();
                 Ok(connection)
             }
             Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),

@@ -14,11 +14,16 @@ use towline_types::{ChainingValue, DocumentId};
 /// How many bytes a server may send before it answers: replies about uploads that have ended.
 const HEARD_BYTES_MAX: u64 = 16 << 20;
 
+/// All frames of one answer together may take this many times the time of one answer.
+const WHOLE_ANSWER: u32 = 10;
+
 /// A question that is not answered yet.
 struct Question {
     /// When it was asked, or when the work on the answer last advanced.
     asked: Instant,
     allowed: Duration,
+    /// When all frames of the answer must be here, where it may have several.
+    all_by: Option<Instant>,
     heard_bytes_max: u64,
     work: LongWork,
 }
@@ -74,7 +79,7 @@ impl Connection {
     }
 
     /// Asks a question whose answer may have several frames: `take` is called with each, and says
-    /// whether it was the last.
+    /// whether it was the last. Each frame extends the time for the next one, but not without end.
     ///
     /// Cancel-safe in that a late answer is ignored: the next question has another channel.
     pub(crate) async fn ask_for_frames(
@@ -84,6 +89,7 @@ impl Connection {
     ) -> Result<(), AttemptEnd> {
         self.queue(request);
         let mut question = self.question(Duration::ZERO, 0);
+        question.all_by = Some(question.asked + question.allowed * WHOLE_ANSWER);
         loop {
             match self.next_in_time(&mut question).await? {
                 Step::Incoming(Incoming::Reply(reply)) => {
@@ -111,7 +117,7 @@ impl Connection {
         let allowed = self.timeouts.answer + work;
         let heard_bytes_max = self.heard_bytes.saturating_add(HEARD_BYTES_MAX + answer_bytes);
         let work = LongWork::default();
-        Question { asked: Instant::now(), allowed, heard_bytes_max, work }
+        Question { asked: Instant::now(), allowed, all_by: None, heard_bytes_max, work }
     }
 
     /// The server has said how far its work on the answer is.
@@ -136,7 +142,12 @@ impl Connection {
                 let what = "the server says much, and nothing that was asked".to_owned();
                 return Err(AttemptEnd::Garbled(crate::failure::Failure::Protocol(what)));
             }
-            let deadline = question.asked.max(self.wrote) + question.allowed;
+            let next_by = question.asked.max(self.wrote) + question.allowed;
+            let deadline = question.all_by.map_or(next_by, |all_by| all_by.min(next_by));
+            if Instant::now() >= deadline && deadline < next_by {
+                let what = "the server does not come to the end of an answer".to_owned();
+                return Err(AttemptEnd::Lost(what));
+            }
             if Instant::now() >= deadline {
                 return Err(AttemptEnd::Lost("the server leaves a question unanswered".to_owned()));
             }

@@ -24,12 +24,21 @@ impl Failure {
             | Self::UnknownSize { .. }
             | Self::NoEnd { .. }
             | Self::BadName { .. }
+            | Self::NameLeftOut { .. }
             | Self::NotUnicode { .. }
+            | Self::TargetNotUnicode
+            | Self::BadTarget { .. }
             | Self::NotYours { .. }
             | Self::TooLarge { .. }
+            | Self::Taken { .. }
             | Self::OtherServer { .. }
+            | Self::KeyUnknown { .. }
+            | Self::KeyChanged { .. }
+            | Self::NoTls { .. }
             | Self::Protocol(_)
+            | Self::EndlessList { .. }
             | Self::LocalExists { .. }
+            | Self::StagingName { .. }
             | Self::NotSupported { .. }
             | Self::NotComplete { .. }
             | Self::StateFile(_) => Exit::Refused,
@@ -55,6 +64,8 @@ impl Failure {
                 _ => Exit::Refused,
             },
             Self::Integrity { .. } | Self::OtherHash { .. } => Exit::Integrity,
+            // The same command sends or writes it, from its beginning.
+            Self::OfPipe { failure, .. } | Self::OfOutput(failure) => failure.exit(),
         }
     }
 }

@@ -2,10 +2,12 @@
 //! code itself is for programs and is printed only with `--json`.
 
 use super::saved_progress::SavedProgress;
-use crate::text::printable;
+use crate::text::{printable, shell_word};
 use crate::units;
+use std::path::Path;
 use towline_protocol::request::VERSION;
 use towline_protocol::{Code, ErrorReply};
+use towline_types::NodeKind;
 
 /// What the server's operator does for a person who needs a token.
 const NEW_TOKEN: &str = "ask the server's operator for a token (towlined token --user NAME)";
@@ -24,19 +26,21 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
             _ => "this towline and the server speak no common version of the protocol",
         },
         Code::WrongUser => "the token belongs to another user",
-        Code::NotFound => "the server has no such document of yours",
+        // The folder that something was to be moved to: the server says what is missing.
+        Code::NotFound if reply.field.as_deref() == Some("to") => return printable(&reply.message),
+        Code::NotFound => "you have nothing of that name or number on the server",
         Code::SizeLimit => {
             return match reply.max {
                 Some(max) => {
-                    format!("the file is larger than this server takes ({})", units::limit(max))
+                    format!("this server accepts files up to {}", units::limit(max))
                 }
-                None => "the file is larger than this server takes".to_owned(),
+                None => "the file is larger than this server accepts".to_owned(),
             };
         }
         Code::NoSpace => {
             return match reply.missing {
                 Some(missing) => format!(
-                    "the server's disk has no room for the file: {} are missing",
+                    "the server's disk has too little free space for the file: {} are missing",
                     units::size(missing)
                 ),
                 // The disk may have no room for another file name, or a quota may be used up: the
@@ -45,13 +49,19 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
             };
         }
         Code::Exists if is_about_folder(reply) => {
-            "on the server a file has the name of one of the folders around this file"
+            "on the server, a file already has the name of a folder that it is to lie in"
         }
-        Code::Exists => "a file of that name is on the server already",
+        Code::Exists => match reply.node.as_ref().map(|node| node.kind) {
+            Some(NodeKind::Folder) => {
+                "a folder with this name, or with one that counts as the same, is already on the server"
+            }
+            Some(NodeKind::Link) => "a link with this name is already on the server",
+            Some(NodeKind::File) | None => "another file with this name is already on the server",
+        },
         Code::HashMismatch => {
-            "the bytes that arrived are not the bytes that were sent; the server published nothing"
+            "the bytes that arrived are not the bytes that were sent; the server has not stored the file"
         }
-        Code::Superseded => "another run of towline has taken this upload over and goes on with it",
+        Code::Superseded => "another run of towline has taken over this upload and continues it",
         Code::Cancelled => "this upload was cancelled",
         Code::ShuttingDown => "the server is stopping",
         Code::BadName => {
@@ -66,7 +76,7 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
         | Code::AuthRequired
         | Code::SizeExceeded => {
             return format!(
-                "client and server did not understand each other ({})",
+                "towline and the server did not understand each other ({})",
                 printable(&reply.message)
             );
         }
@@ -86,12 +96,12 @@ fn what(reply: &ErrorReply) -> String {
 /// What a person can do about it.
 pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<String> {
     let todo = match reply.code {
-        Code::NoSpace => "run the same command again when there is room",
-        Code::Internal => "run the same command again in a while",
+        Code::NoSpace => "run the same command again when the server has free space",
+        Code::Internal => "run the same command again in a few minutes",
         // The account may have been removed: then a new token alone does not help.
         Code::Unauthorized => {
-            "ask the server's operator (towlined user list shows the accounts, towlined token \
-             --user NAME makes a token)"
+            "ask the server's operator to check your account (towlined user list) or to make a new \
+             token (towlined token --user NAME)"
         }
         Code::WrongUser => NEW_TOKEN,
         Code::AuthExpired => {
@@ -105,15 +115,26 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<
         Code::SizeLimit => {
             "the server's operator can raise the limit: towlined --max-file-size SIZE"
         }
-        Code::Exists if is_about_folder(reply) => "choose another --folder",
-        Code::Exists => "rename the file, or use --on-conflict rename to store it beside the other",
-        Code::HashMismatch => "run the same command again to send it anew",
+        Code::Exists if is_about_folder(reply) => {
+            "choose another folder with --folder, or take that file away with `towline rm` and put \
+             again"
+        }
+        Code::Exists => {
+            "rename your file, or use --on-conflict rename to store both, or skip to leave it out; \
+             replace makes it the next version where a file of exactly that name is there"
+        }
+        Code::HashMismatch => "run the same command again to send the file from its beginning",
         Code::VersionUnsupported => match reply.max {
             Some(max) if max > VERSION.into() => "update towline",
             Some(max) if max < VERSION.into() => "ask the server's operator to update towlined",
-            _ => "update the older of the two",
+            _ => "update towline or towlined, whichever is older",
         },
-        Code::Cancelled | Code::Expired => "put the file again to begin a new upload",
+        Code::TlsRequired => {
+            "the token was sent without encryption: whoever could read along has it, so ask the \
+             server's operator for another one, and leave out --plaintext"
+        }
+        Code::Unseen => "look at what is new (towline ls -R), then run the same command again",
+        Code::Cancelled | Code::Expired => "`towline put` begins a new upload of the file",
         Code::BadProtocol
         | Code::BadFrame
         | Code::FrameTooLarge
@@ -125,8 +146,66 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<
     Some(todo.to_owned())
 }
 
+/// What happened to a file, folder or link whose name something else has.
+pub(super) fn taken_sentence(reply: &ErrorReply, what: NodeKind) -> String {
+    match (what, reply.node.as_ref().map(|node| node.kind)) {
+        (NodeKind::Folder, Some(NodeKind::File)) => {
+            "a file with the name of this folder is already on the server".to_owned()
+        }
+        (NodeKind::Folder, Some(NodeKind::Link)) => {
+            "a link with the name of this folder is already on the server".to_owned()
+        }
+        // A server does not say what it is that an uploaded file would meet.
+        (NodeKind::File | NodeKind::Link, None) => {
+            "something else with this name, or with one that counts as the same, is already on the \
+             server"
+                .to_owned()
+        }
+        _ => sentence(reply),
+    }
+}
+
+/// What a person can do about that. `replace` is for a file in the place of a file, and for a link
+/// in the place of a link: it removes no folder.
+pub(super) fn taken_advice(
+    reply: &ErrorReply,
+    what: NodeKind,
+    place: &str,
+    replaces: bool,
+) -> String {
+    let around = Path::new(place).parent().unwrap_or(Path::new(""));
+    // What is there may have another name that counts as the same.
+    let there = reply.node.as_ref().map(|node| shell_word(&around.join(&node.name)));
+    let remove = match there {
+        Some(there) => format!("take what is there away with `towline rm {there}` and put again"),
+        None if around == Path::new("") => {
+            "take what is there away with `towline rm` (`towline ls` shows it) and put again"
+                .to_owned()
+        }
+        None => format!(
+            "take what is there away with `towline rm` (`towline ls {}` shows it) and put again",
+            shell_word(around)
+        ),
+    };
+    match what {
+        NodeKind::Folder => {
+            format!("rename your folder, choose another place with --folder, or {remove}")
+        }
+        NodeKind::File | NodeKind::Link if replaces => format!(
+            "replace changes nothing but a {0} of exactly this name into the next {0}: use \
+             --on-conflict rename to store both, or {remove}",
+            what.as_str()
+        ),
+        NodeKind::File | NodeKind::Link => format!(
+            "rename your {0}, or use --on-conflict rename to store both, skip to leave it out, or \
+             replace where a {0} of exactly this name is there; or {remove}",
+            what.as_str()
+        ),
+    }
+}
+
 /// The name that is taken is the name of a folder, not of the file.
-fn is_about_folder(reply: &ErrorReply) -> bool {
+pub(super) fn is_about_folder(reply: &ErrorReply) -> bool {
     reply.field.as_deref() == Some("folder")
 }
 
@@ -162,13 +241,13 @@ mod tests {
             (
                 Code::NoSpace,
                 "the server's disk is full; what was received is kept, continue when there is room",
-                "room",
+                "free space",
             ),
             (
                 Code::NoSpace,
                 "the server's disk quota is used up; what was received is kept, continue when \
                  there is room",
-                "room",
+                "free space",
             ),
             (
                 Code::Internal,
@@ -189,7 +268,7 @@ mod tests {
     fn the_side_that_is_to_be_updated_is_named() {
         let mut reply = ErrorReply::new(Code::VersionUnsupported, "x");
         for (max, side) in [
-            (None, "older of the two"),
+            (None, "whichever is older"),
             (Some(u64::from(VERSION) + 1), "update towline"),
             (Some(u64::from(VERSION) - 1), "towlined"),
         ] {
@@ -197,6 +276,14 @@ mod tests {
             let text = format!("{}; {}", sentence(&reply), advice(&reply, None).unwrap());
             assert!(text.ends_with(side), "{text}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_something_was_to_be_moved_to_is_not_what_was_to_be_moved() {
+        let mut reply = ErrorReply::new(Code::NotFound, "the folder is not there");
+        assert!(sentence(&reply).contains("nothing of that name"));
+        reply.field = Some("to".to_owned());
+        assert_eq!(sentence(&reply), "the folder is not there");
     }
 
     #[test]

@@ -12,16 +12,37 @@ pub(super) fn too_large(filesize: FileSize, max_bytes: u64) -> String {
     // Where the two sizes look alike, the difference helps more.
     if over < max_bytes / 10 {
         format!(
-            "it is {size}, which is {} more than this server takes ({limit})",
+            "its size is {size}, which is {} more than this server accepts ({limit})",
             units::size(over)
         )
     } else {
-        format!("it is {size}, and this server takes files up to {limit}")
+        format!("its size is {size}, and this server accepts files up to {limit}")
+    }
+}
+
+/// What could not be done with a file or folder.
+pub(super) fn cannot(action: &str) -> String {
+    match action {
+        "open" => "it cannot be opened".to_owned(),
+        "read" => "it cannot be read".to_owned(),
+        "write" => "it cannot be written".to_owned(),
+        "make" => "it cannot be made".to_owned(),
+        "look at" => "it cannot be looked at".to_owned(),
+        "open the folder around" => "the folder that it lies in cannot be opened".to_owned(),
+        "restore" => {
+            "its bytes are there already, and its time and permissions cannot be set".to_owned()
+        }
+        "set the mode of" => "its permissions cannot be set".to_owned(),
+        other => format!("cannot {other} it"),
     }
 }
 
 pub(super) fn shorter(is_shorter: bool) -> &'static str {
-    if is_shorter { " and is shorter now" } else { "" }
+    if is_shorter { ", and it is shorter now" } else { "" }
+}
+
+pub(super) fn with_all_in_it(is_folder: bool) -> &'static str {
+    if is_folder { "; all that lies in this folder is left out with it" } else { "" }
 }
 
 pub(super) fn tried(attempts: u32) -> String {
@@ -38,13 +59,4 @@ pub(super) fn state_file(error: &StateFileError) -> String {
         },
     };
     printable(&text)
-}
-
-/// What has the name that a file is to get here.
-pub(super) fn taken_here(is_file: bool) -> &'static str {
-    if is_file {
-        "another file of that name is here"
-    } else {
-        "something else than a file has that name here"
-    }
 }

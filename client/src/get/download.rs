@@ -1,12 +1,15 @@
 //! One file that is being fetched.
 
+use super::folder_modes::Filling;
 use super::local_folder::{Found, LocalFolder};
 use super::staging::{Durability, Expected, Staging};
-use crate::failure::Failure;
+use super::under_way::Promised;
+use crate::failure::{Failure, NameTaken};
 use rustix::fs::Mode;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use towline_types::file_hash::hash_file;
 use towline_types::{ChainingValue, DocumentId, FileHash, Name};
 
@@ -30,6 +33,11 @@ pub(crate) struct Download {
     /// Where the file is to lie; absent for standard output.
     pub(crate) target: Option<Target>,
     pub(crate) sink: Mutex<Sink>,
+    /// Its name, which nothing else may get meanwhile; absent for standard output. Behind the sink:
+    /// so the staging file is closed before another file may open it.
+    pub(crate) _promised: Option<Promised>,
+    /// The folder around it, which gets its permissions behind it.
+    pub(super) _around: Option<Arc<Filling>>,
 }
 
 /// A place in a local folder.
@@ -45,19 +53,19 @@ pub(crate) struct Target {
 }
 
 impl Download {
-    /// How many bytes from the beginning on are here.
-    pub(crate) fn known_bytes(&self) -> u64 {
+    /// The bytes that are not here, in their order. Each range begins and ends where a block does.
+    pub(super) fn missing(&self) -> Vec<Range<u64>> {
+        let filesize = self.expected.filesize.get();
         match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
-            Sink::Staging(staging) => staging.known_bytes(),
-            Sink::Output(values) => {
-                let bytes = values.len() as u64 * towline_types::block::BLOCK_SIZE_BYTES;
-                bytes.min(self.expected.filesize.get())
-            }
+            Sink::Staging(staging) => staging.missing(),
+            Sink::Output(_) if filesize == 0 => Vec::new(),
+            // Nothing was written when this is asked.
+            Sink::Output(_) => std::iter::once(0..filesize).collect(),
         }
     }
 
     /// Whether bytes must come in order.
-    pub(crate) fn is_for_output(&self) -> bool {
+    pub(super) fn is_for_output(&self) -> bool {
         self.target.is_none()
     }
 
@@ -84,9 +92,10 @@ impl Download {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Something has taken the name while the bytes came.
-                let is_file = matches!(target.folder.look(&target.name), Ok(Found::File(_)));
+                let by = target.folder.look(&target.name).ok().and_then(Found::taken);
                 staging.discard();
-                Err(Failure::LocalExists { path: self.path.clone(), is_file })
+                let by = by.unwrap_or(NameTaken::File);
+                Err(Failure::LocalExists { path: self.path.clone(), by })
             }
             Err(error) => Err(self.cannot("write", error)),
         }

@@ -4,6 +4,8 @@
 //! from the one around it, never through a symbolic link. So whatever a server says, nothing is
 //! made outside the folder that the person chose.
 
+use crate::failure::NameTaken;
+use crate::staging_name;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -42,6 +44,19 @@ pub(crate) enum Found {
     Other,
 }
 
+impl Found {
+    /// What has the name, in words for a person; nothing where the name is free.
+    pub(super) fn taken(self) -> Option<NameTaken> {
+        match self {
+            Self::Nothing => None,
+            Self::File(_) => Some(NameTaken::File),
+            Self::Folder => Some(NameTaken::Folder),
+            Self::Link => Some(NameTaken::Link),
+            Self::Other => Some(NameTaken::Special),
+        }
+    }
+}
+
 impl LocalFolder {
     /// Opens the folder that the person named. Symbolic links on the way are theirs, and are
     /// followed.
@@ -66,23 +81,27 @@ impl LocalFolder {
         Ok(Self { fd: Arc::new(fd), path: self.path_of(name) })
     }
 
-    /// The same, and makes the folder where there is none. `later` are the permissions that it
-    /// gets behind its files, where they are known.
+    /// The same, and makes the folder where there is none; whether it did. `later` are the
+    /// permissions that it gets behind its files, where they are known.
     pub(crate) fn make_subfolder(
         &self,
         name: &Name,
         later: Option<PermissionBits>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, bool)> {
         let mode = if later.is_some() { UNTIL_SET } else { BY_UMASK };
-        match rustix::fs::mkdirat(&self.fd, name.as_str(), mode) {
-            Ok(()) | Err(Errno::EXIST) => self.subfolder(name),
-            Err(error) => Err(error.into()),
-        }
+        let is_made = match rustix::fs::mkdirat(&self.fd, name.as_str(), mode) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok((self.subfolder(name)?, is_made))
     }
 
     /// The folder at the end of these names, each made where it is missing.
     pub(crate) fn make_below(&self, names: &[Name]) -> io::Result<Self> {
-        names.iter().try_fold(self.clone(), |folder, name| folder.make_subfolder(name, None))
+        names.iter().try_fold(self.clone(), |folder, name| {
+            folder.make_subfolder(name, None).map(|(folder, _)| folder)
+        })
     }
 
     /// Sets the permission bits, whatever the umask.
@@ -114,6 +133,19 @@ impl LocalFolder {
     /// Makes a symbolic link.
     pub(crate) fn make_link(&self, name: &Name, target: &LinkTarget) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target.as_str(), &self.fd, name.as_str())?)
+    }
+
+    /// Makes a symbolic link in the place of a file or link. It has the name at once, or not at all.
+    pub(crate) fn replace_with_link(&self, name: &Name, target: &LinkTarget) -> io::Result<()> {
+        let beside = format!("{}.link", staging_name::stem(name));
+        // A run that was killed may have left it.
+        let _ = rustix::fs::unlinkat(&self.fd, &beside, AtFlags::empty());
+        rustix::fs::symlinkat(target.as_str(), &self.fd, &beside)?;
+        let renamed = rustix::fs::renameat(&self.fd, &beside, &self.fd, name.as_str());
+        if renamed.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, &beside, AtFlags::empty());
+        }
+        Ok(renamed?)
     }
 
     /// Where a symbolic link leads to, as it says.
@@ -192,9 +224,8 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, inside.join("way")).unwrap();
         let folder = LocalFolder::open(&inside).unwrap();
-        for opened in [folder.subfolder(&name("way")), folder.make_subfolder(&name("way"), None)] {
-            assert!(opened.is_err());
-        }
+        assert!(folder.subfolder(&name("way")).is_err());
+        assert!(folder.make_subfolder(&name("way"), None).is_err());
         assert!(folder.make_below(&[name("way"), name("x")]).is_err());
         let below = folder.make_below(&[name("a"), name("b")]).unwrap();
         assert_eq!(below.path(), inside.join("a/b"));

@@ -1,14 +1,20 @@
 //! Decides about each file, folder and link before it is fetched: whether it is there already,
 //! and what it is to be called. A thread does it, ahead of the bytes.
 
+use super::attributes;
 use super::download::{Download, Sink, Target};
+use super::folder_modes::{Filling, FolderModes};
 use super::local_folder::{Found, LocalFolder, stays_inside};
 use super::staging::{Durability, Expected, Staging, Unusable};
+use super::under_way::UnderWay;
 use crate::failure::Failure;
+use crate::source::Attributes;
+use crate::staging_name;
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
 use towline_types::file_hash::hash_file;
@@ -38,7 +44,11 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) enum WantedKind {
     File(DocumentId, Expected),
-    Folder(Option<PermissionBits>),
+    Folder {
+        mode: Option<PermissionBits>,
+        /// This run has made it before.
+        is_made: bool,
+    },
     Link(LinkTarget),
 }
 
@@ -90,15 +100,11 @@ impl Ended {
     }
 }
 
-/// Folders, and the permission bits that they get.
-pub(crate) type FolderList = Vec<(Vec<Name>, PermissionBits)>;
-
 /// The thread, as its callers see it. It ends when both are dropped.
 pub(crate) struct Preparing {
     pub(crate) wanted: mpsc::Sender<Wanted>,
     pub(crate) prepared: mpsc::Receiver<Prepared>,
-    /// The folders whose modes are to be set at the end.
-    pub(crate) folders: Arc<Mutex<FolderList>>,
+    pub(crate) modes: FolderModes,
 }
 
 /// Starts the thread.
@@ -108,17 +114,27 @@ pub(crate) struct Preparing {
 pub(crate) fn start(base: LocalFolder, choices: Choices) -> io::Result<Preparing> {
     let (wanted, mut todo) = mpsc::channel(AHEAD);
     let (tell, prepared) = mpsc::channel(AHEAD);
-    let folders = Arc::new(Mutex::new(Vec::new()));
-    let mut preparer =
-        Preparer { base, choices, number: 0, last: None, folders: Arc::clone(&folders) };
+    let modes = FolderModes::below(base.clone());
+    let mut preparer = Preparer {
+        base,
+        choices,
+        number: 0,
+        last: None,
+        under_way: UnderWay::default(),
+        modes: modes.clone(),
+        inside: Vec::new(),
+    };
     std::thread::Builder::new().name("towline-prepare".to_owned()).spawn(move || {
         while let Some(wanted) = todo.blocking_recv() {
-            if tell.blocking_send(preparer.prepare(wanted)).is_err() {
-                return;
+            let prepared = preparer.prepare(wanted);
+            for one in preparer.failed_modes().chain([prepared]) {
+                if tell.blocking_send(one).is_err() {
+                    return;
+                }
             }
         }
     })?;
-    Ok(Preparing { wanted, prepared, folders })
+    Ok(Preparing { wanted, prepared, modes })
 }
 
 struct Preparer {
@@ -127,12 +143,17 @@ struct Preparer {
     number: usize,
     /// The folder that was opened last: most things lie in the same one as the one before.
     last: Option<(Vec<Name>, LocalFolder)>,
-    folders: Arc<Mutex<FolderList>>,
+    /// The names of files that are decided about and not whole.
+    under_way: UnderWay,
+    modes: FolderModes,
+    /// The folders that the listing is in, the outermost first.
+    inside: Vec<Arc<Filling>>,
 }
 
 impl Preparer {
     fn prepare(&mut self, wanted: Wanted) -> Prepared {
         let Wanted { folder, outside, name, what } = wanted;
+        self.leave_folders(&folder);
         let path =
             folder.iter().fold(self.base.path().to_owned(), |path, name| path.join(name.as_str()));
         let path = path.join(name.as_str());
@@ -151,34 +172,99 @@ impl Preparer {
             Ok(opened) => opened,
             Err(error) => return cannot(path, "open the folder around", error),
         };
+        if staging_name::is_one(name.as_str()) && !matches!(what, WantedKind::Folder { .. }) {
+            let failure = Failure::StagingName { path: path.clone() };
+            return ended(path, Outcome::Failed(Box::new(failure)));
+        }
+        self.under_way.wait_for(&path);
         match what {
-            WantedKind::Folder(mode) => match in_folder.make_subfolder(&name, mode) {
-                Ok(_) => {
-                    if let Some(mode) = mode {
-                        let place = [&folder[..], &[name]].concat();
-                        let mut folders =
-                            self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-                        folders.push((place, mode));
+            WantedKind::Folder { mode, is_made } => {
+                let made = || in_folder.make_subfolder(&name, mode);
+                match self.with_access(&in_folder, &folder, made) {
+                    Ok((_, is_new)) => {
+                        let around = self.inside.last().map(Arc::clone);
+                        let names = [&folder[..], &[name]].concat();
+                        self.inside.push(self.modes.fill(names, mode, around));
+                        let is_made = is_made || is_new;
+                        ended(path, if is_made { Outcome::Made } else { Outcome::Existing })
                     }
-                    ended(path, Outcome::Made)
+                    Err(error) => cannot(path, "make", error),
                 }
-                Err(error) => cannot(path, "make", error),
-            },
-            WantedKind::Link(target) => match make_link(&in_folder, &name, &target, depth) {
-                Ok(outcome) => ended(path, outcome),
-                Err(error) => cannot(path, "make", error),
-            },
+            }
+            WantedKind::Link(target) => {
+                let made = || self.make_link(&in_folder, &name, &target, depth);
+                match self.with_access(&in_folder, &folder, made) {
+                    Ok((path, outcome)) => ended(path, outcome),
+                    Err(error) => cannot(path, "make", error),
+                }
+            }
             WantedKind::File(document_id, expected) => {
-                match self.choose(&in_folder, &name, &expected) {
-                    Ok(Choice::Fetch { name, replaces }) => {
+                let same = Cell::new(None);
+                let is_same = |name: &_, found| {
+                    let file = same_file(&in_folder, name, found, &expected)?;
+                    let is_same = file.is_some();
+                    same.set(file);
+                    Ok(is_same)
+                };
+                match self.choose(&in_folder, &name, is_same) {
+                    Ok(Choice::Take { name, replaces }) => {
                         self.number += 1;
-                        self.fetch(in_folder, name, replaces, document_id, expected)
+                        self.fetch(in_folder, &folder, name, replaces, document_id, expected)
+                    }
+                    Ok(Choice::End(Outcome::Existing)) => {
+                        let file = same.take();
+                        let Expected { mtime, mode, .. } = expected;
+                        let there = Attributes { mtime, mode };
+                        let restored = file.map(|file| attributes::restore(&file, there));
+                        match restored.unwrap_or(Ok(())) {
+                            Ok(()) => ended(path, Outcome::Existing),
+                            Err(error) => cannot(path, "restore", error),
+                        }
                     }
                     Ok(Choice::End(outcome)) => ended(path, outcome),
                     Err(error) => cannot(path, "look at", error),
                 }
             }
         }
+    }
+
+    /// Does something in a folder of the tree. Where an earlier run has set the folder's own
+    /// permissions, and they forbid it, it is its owner's again until they are set once more,
+    /// behind its files.
+    fn with_access<T>(
+        &self,
+        folder: &LocalFolder,
+        names: &[Name],
+        work: impl Fn() -> io::Result<T>,
+    ) -> io::Result<T> {
+        match work() {
+            Err(error) if self.has_opened(folder, names, &error) => work(),
+            done => done,
+        }
+    }
+
+    fn has_opened(&self, folder: &LocalFolder, names: &[Name], error: &io::Error) -> bool {
+        // The permissions of a folder that is not part of the tree would not be set again.
+        error.kind() == io::ErrorKind::PermissionDenied
+            && self.modes.waits(names)
+            && folder.set_mode(PermissionBits::of_mode(0o700)).is_ok()
+    }
+
+    /// The listing has left the folders in which that one does not lie: nothing new comes into
+    /// them.
+    fn leave_folders(&mut self, folder: &[Name]) {
+        while self.inside.last().is_some_and(|inside| !folder.starts_with(inside.names())) {
+            self.inside.pop();
+        }
+    }
+
+    fn failed_modes(&self) -> impl Iterator<Item = Prepared> + use<> {
+        self.modes.failed().into_iter().map(|(path, source)| {
+            let action = "set the mode of";
+            let failure = Failure::File { action, path: path.clone(), source, kept: None };
+            let outcome = Outcome::Failed(Box::new(failure));
+            Prepared::Ended(Ended { path, file: None, outcome })
+        })
     }
 
     fn folder(&mut self, names: &[Name]) -> io::Result<LocalFolder> {
@@ -192,21 +278,24 @@ impl Preparer {
         Ok(folder)
     }
 
-    /// The name that a file gets, or why it is not fetched.
-    fn choose(&self, folder: &LocalFolder, name: &Name, expected: &Expected) -> io::Result<Choice> {
-        let replaces = false;
-        let is_file = match folder.look(name)? {
-            Found::Nothing => return Ok(Choice::Fetch { name: name.clone(), replaces }),
-            found => {
-                if is_same(folder, name, found, expected)? {
-                    return Ok(Choice::End(Outcome::Existing));
-                }
-                matches!(found, Found::File(_))
-            }
+    /// The name that a file or link gets, or why it gets none. `is_same` says whether what has a
+    /// name is what is to get it.
+    fn choose(
+        &self,
+        folder: &LocalFolder,
+        name: &Name,
+        is_same: impl Fn(&Name, Found) -> io::Result<bool>,
+    ) -> io::Result<Choice> {
+        let found = folder.look(name)?;
+        let Some(by) = found.taken() else {
+            return Ok(Choice::Take { name: name.clone(), replaces: false });
         };
+        if is_same(name, found)? {
+            return Ok(Choice::End(Outcome::Existing));
+        }
         match self.choices.on_conflict {
-            OnConflict::Replace if is_file => {
-                Ok(Choice::Fetch { name: name.clone(), replaces: true })
+            OnConflict::Replace if by.may_be_replaced() => {
+                Ok(Choice::Take { name: name.clone(), replaces: true })
             }
             OnConflict::Skip => Ok(Choice::End(Outcome::Skipped("the name is taken"))),
             OnConflict::Rename => {
@@ -215,11 +304,12 @@ impl Preparer {
                 for number in 1..=NUMBERS_MAX {
                     let Some(numbered) = plain.numbered(number) else { break };
                     let name = numbered.filename();
+                    self.under_way.wait_for(&folder.path_of(name));
                     match folder.look(name)? {
                         Found::Nothing => {
-                            return Ok(Choice::Fetch { name: name.clone(), replaces });
+                            return Ok(Choice::Take { name: name.clone(), replaces: false });
                         }
-                        found if is_same(folder, name, found, expected)? => {
+                        found if is_same(name, found)? => {
                             return Ok(Choice::End(Outcome::Existing));
                         }
                         _ => {}
@@ -229,7 +319,36 @@ impl Preparer {
             }
             _ => {
                 let path = folder.path_of(name);
-                Ok(Choice::End(Outcome::Failed(Box::new(Failure::LocalExists { path, is_file }))))
+                Ok(Choice::End(Outcome::Failed(Box::new(Failure::LocalExists { path, by }))))
+            }
+        }
+    }
+
+    /// Makes a link, or says why not; with the path that it has.
+    fn make_link(
+        &self,
+        folder: &LocalFolder,
+        name: &Name,
+        target: &LinkTarget,
+        depth: usize,
+    ) -> io::Result<(PathBuf, Outcome)> {
+        let path = folder.path_of(name);
+        if !stays_inside(target, depth) {
+            let why = "a link that leads outside of what is fetched";
+            return Ok((path, Outcome::Skipped(why)));
+        }
+        let is_same = |name: &_, found| match found {
+            Found::Link => Ok(folder.link_target(name)? == target.as_str().as_bytes()),
+            _ => Ok(false),
+        };
+        match self.choose(folder, name, is_same)? {
+            Choice::End(outcome) => Ok((path, outcome)),
+            Choice::Take { name, replaces } => {
+                let made = match replaces {
+                    true => folder.replace_with_link(&name, target),
+                    false => folder.make_link(&name, target),
+                };
+                made.map(|()| (folder.path_of(&name), Outcome::Made))
             }
         }
     }
@@ -237,6 +356,7 @@ impl Preparer {
     fn fetch(
         &self,
         folder: LocalFolder,
+        names: &[Name],
         name: Name,
         replaces: bool,
         document_id: DocumentId,
@@ -254,11 +374,8 @@ impl Preparer {
         };
         let mut opened = Staging::open(&folder, &name, expected.clone(), durability);
         if let Err(Unusable::Io(error)) = &opened
-            && error.kind() == io::ErrorKind::PermissionDenied
-            && folder.set_mode(PermissionBits::of_mode(0o700)).is_ok()
+            && self.has_opened(&folder, names, error)
         {
-            // An earlier run has set the folder's own permissions, and they forbid writing. They
-            // are set again behind the files.
             opened = Staging::open(&folder, &name, expected.clone(), durability);
         }
         let staging = match opened {
@@ -274,6 +391,8 @@ impl Preparer {
             number: self.number,
             document_id,
             expected,
+            _promised: Some(self.under_way.promise(path.clone())),
+            _around: self.inside.last().map(Arc::clone),
             path,
             target: Some(Target { folder, name, replaces, durability, syncs_folder }),
             sink: Mutex::new(Sink::Staging(staging)),
@@ -282,45 +401,23 @@ impl Preparer {
 }
 
 enum Choice {
-    Fetch { name: Name, replaces: bool },
+    Take { name: Name, replaces: bool },
     End(Outcome),
 }
 
-fn make_link(
-    folder: &LocalFolder,
-    name: &Name,
-    target: &LinkTarget,
-    depth: usize,
-) -> io::Result<Outcome> {
-    if !stays_inside(target, depth) {
-        return Ok(Outcome::Skipped("a link that leads outside of what is fetched"));
-    }
-    match folder.make_link(name, target) {
-        Ok(()) => Ok(Outcome::Made),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let is_link = matches!(folder.look(name)?, Found::Link);
-            if is_link && folder.link_target(name)? == target.as_str().as_bytes() {
-                return Ok(Outcome::Existing);
-            }
-            let (path, is_file) = (folder.path_of(name), false);
-            Ok(Outcome::Failed(Box::new(Failure::LocalExists { path, is_file })))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the file has the same bytes.
-fn is_same(
+/// The file, where it has the same bytes.
+fn same_file(
     folder: &LocalFolder,
     name: &Name,
     found: Found,
     expected: &Expected,
-) -> io::Result<bool> {
-    let Found::File(length) = found else { return Ok(false) };
+) -> io::Result<Option<File>> {
+    let Found::File(length) = found else { return Ok(None) };
     if length != expected.filesize.get() {
-        return Ok(false);
+        return Ok(None);
     }
-    Ok(hash_of(&folder.open_file(name)?, expected)? == Some(expected.blake3))
+    let file = folder.open_file(name)?;
+    Ok((hash_of(&file, expected)? == Some(expected.blake3)).then_some(file))
 }
 
 /// The hash of a file of the expected length; nothing where it changes meanwhile.

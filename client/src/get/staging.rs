@@ -1,20 +1,24 @@
 //! The bytes of a file that is being fetched: a file beside the one that it is to become.
 //!
 //! Beside the bytes lie the values of their blocks. A value is written after its block, so after
-//! a client was killed each block with a value is whole: the fetching goes on behind the last of
-//! them, and reads back that one block. After a power cut only those blocks count that were
-//! synced before; which these are stands in the head of the values.
+//! a client was killed each block with a value is whole, and the fetching goes on with the others.
+//! Of each run of blocks the last one is read back: it may have been written at that moment. Over
+//! one connection there is one run. After a power cut only those blocks count that were synced
+//! before; which these are stands in the head of the values.
 
+#[cfg(test)]
+mod tests;
 mod values;
 
+use super::attributes;
 use super::local_folder::LocalFolder;
-use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT,
-};
+use crate::staging_name;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use towline_types::block::{BLOCK_SIZE_BYTES, block_count, hash_block};
 use towline_types::file_hash::hash_file;
@@ -29,6 +33,9 @@ const HOLE_BYTES: usize = 64 << 10;
 /// After that number of bytes the system begins to write them to the disk, so that the sync at
 /// the end has little left to do.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// How many ranges are remembered for that: as many as there may be connections.
+const RANGES_MAX: usize = 16;
 
 /// How often what was fetched is made durable, so that it counts after a power cut.
 const SYNC_BYTES: u64 = 1 << 30;
@@ -57,14 +64,20 @@ pub(crate) struct Staging {
     file: File,
     expected: Expected,
     durability: Durability,
-    /// The values of the blocks that are here.
+    /// The number of blocks of the file.
+    blocks: usize,
+    /// The values of the blocks that are here, up to the last one: a server can name any length,
+    /// and memory is taken only for what has come.
     values: Vec<Option<ChainingValue>>,
     /// Absent for a file of one block: it is fetched anew.
     value_file: Option<ValueFile>,
     /// The file has its name, or was deleted.
     is_over: Cell<bool>,
-    /// Bytes written since the system was last told to write them to the disk.
-    unwritten: std::ops::Range<u64>,
+    /// From there on the file reads as zeros where nothing was written by this run.
+    zeros_from: u64,
+    /// Bytes written since the system was last told to write them to the disk: a range for each
+    /// connection, the latest one last.
+    unwritten: Vec<Range<u64>>,
     unsynced_bytes: u64,
 }
 
@@ -97,7 +110,7 @@ impl Staging {
         expected: Expected,
         durability: Durability,
     ) -> Result<Self, Unusable> {
-        let name = staging_name(target);
+        let name = staging_name::stem(target);
         let file = open_locked(folder, &format!("{name}.part"))?;
         let count = usize::try_from(block_count(expected.filesize)).map_err(io::Error::other)?;
         let mut staging = Self {
@@ -106,15 +119,21 @@ impl Staging {
             file,
             expected,
             durability,
-            values: vec![None; count],
+            blocks: count,
+            values: Vec::new(),
             value_file: None,
             is_over: Cell::new(false),
-            unwritten: 0..0,
+            zeros_from: 0,
+            unwritten: Vec::new(),
             unsynced_bytes: 0,
         };
         if count > 1 {
             staging.take_up()?;
         } else {
+            // What an earlier run has left of a longer file.
+            if staging.file.metadata()?.len() > 0 {
+                staging.forget_values();
+            }
             staging.file.set_len(0)?;
         }
         staging.file.set_len(staging.expected.filesize.get())?;
@@ -125,21 +144,24 @@ impl Staging {
     fn take_up(&mut self) -> io::Result<()> {
         let head = Head::of(&self.expected);
         let (value_file, known) = ValueFile::open(self.folder.fd(), &self.value_name(), head)?;
-        let known = known.min(self.values.len());
-        for (index, value) in value_file.read(known)?.into_iter().enumerate() {
-            self.values[index] = Some(value);
+        self.values = value_file.read(known.min(self.blocks))?;
+        let known = self.values.len();
+        let is_end = |values: &[Option<ChainingValue>], place: usize| {
+            values[place].is_some() && values.get(place + 1).is_none_or(Option::is_none)
+        };
+        for place in (0..known).rev() {
+            if is_end(&self.values, place) && !self.is_whole(place)? {
+                self.values[place] = None;
+            }
         }
-        // The last block may have been written when the client was killed.
-        if let Some(last) = known.checked_sub(1)
-            && !self.is_whole(last)?
-        {
-            self.values[last] = None;
-        }
-        let kept = self.known_bytes();
+        let last = self.values.iter().rposition(Option::is_some);
+        let kept = (last.map_or(0, |last| last as u64 + 1) * BLOCK_SIZE_BYTES)
+            .min(self.expected.filesize.get());
         // What lies behind is no part of the file, and would fill its holes.
         if self.file.metadata()?.len() > kept {
             self.file.set_len(kept)?;
         }
+        self.zeros_from = kept;
         self.value_file = Some(value_file);
         Ok(())
     }
@@ -158,9 +180,31 @@ impl Staging {
     }
 
     /// How many bytes from the beginning on are here.
-    pub(crate) fn known_bytes(&self) -> u64 {
+    fn known_bytes(&self) -> u64 {
         let blocks = self.values.iter().take_while(|value| value.is_some()).count() as u64;
         (blocks * BLOCK_SIZE_BYTES).min(self.expected.filesize.get())
+    }
+
+    /// The bytes of the blocks that are not here, in their order.
+    pub(super) fn missing(&self) -> Vec<Range<u64>> {
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        for (place, value) in self.values.iter().enumerate() {
+            let Ok(index) = BlockIndex::try_from(place as u64) else { break };
+            let span = index.span(self.expected.filesize);
+            match missing.last_mut() {
+                _ if value.is_some() => {}
+                Some(last) if last.end == span.start => last.end = span.end,
+                _ => missing.push(span),
+            }
+        }
+        let (known, filesize) = (self.values.len(), self.expected.filesize.get());
+        let behind = known as u64 * BLOCK_SIZE_BYTES..filesize;
+        match missing.last_mut() {
+            _ if known >= self.blocks => {}
+            Some(last) if last.end == behind.start => last.end = filesize,
+            _ => missing.push(behind),
+        }
+        missing
     }
 
     /// Writes a block whose value is known to be right.
@@ -172,7 +216,11 @@ impl Staging {
     ) -> io::Result<()> {
         let start = index.start().get();
         let place = usize::try_from(index.get()).map_err(io::Error::other)?;
-        let is_new = self.values.get(place).is_some_and(Option::is_none);
+        if place >= self.values.len() && place < self.blocks {
+            self.values.resize(place + 1, None);
+        }
+        let is_new =
+            self.values.get(place).is_some_and(Option::is_none) && start >= self.zeros_from;
         for (number, piece) in bytes.chunks(HOLE_BYTES).enumerate() {
             // Where nothing was written the file reads as zeros.
             if !(is_new && is_zero(piece)) {
@@ -192,24 +240,22 @@ impl Staging {
         if self.durability == Durability::Unsynced {
             return Ok(());
         }
-        if self.unwritten.end != start {
-            self.unwritten = start..start;
-        }
-        self.unwritten.end = end;
-        let length = self.unwritten.end - self.unwritten.start;
-        if let Some(length) = std::num::NonZeroU64::new(length)
+        let place = self.unwritten.iter().position(|range| range.end == start);
+        let begin = place.map_or(start, |place| self.unwritten.remove(place).start);
+        let mut range = begin..end;
+        if let Some(length) = std::num::NonZeroU64::new(end - begin)
             && length.get() >= WRITE_BACK_BYTES
         {
             // A hint: where it is not followed, the sync takes longer.
             #[cfg(target_os = "linux")]
-            let _ = rustix::fs::fadvise(
-                &self.file,
-                self.unwritten.start,
-                Some(length),
-                rustix::fs::Advice::DontNeed,
-            );
-            self.unwritten = end..end;
+            let _ =
+                rustix::fs::fadvise(&self.file, begin, Some(length), rustix::fs::Advice::DontNeed);
+            range = end..end;
         }
+        if self.unwritten.len() >= RANGES_MAX {
+            self.unwritten.remove(0);
+        }
+        self.unwritten.push(range);
         self.unsynced_bytes += end - start;
         if self.unsynced_bytes >= SYNC_BYTES && self.value_file.is_some() {
             self.unsynced_bytes = 0;
@@ -224,6 +270,9 @@ impl Staging {
 
     /// The hash of what is here; nothing while a block is missing.
     pub(crate) fn hash(&self) -> Option<FileHash> {
+        if self.values.len() < self.blocks {
+            return None;
+        }
         let values = self.values.iter().copied().collect::<Option<Vec<_>>>()?;
         Some(hash_file(self.expected.filesize, values))
     }
@@ -236,16 +285,14 @@ impl Staging {
     /// `AlreadyExists` where something has the name.
     pub(crate) fn publish(&self, target: &Name, replaces: bool, umask: Mode) -> io::Result<()> {
         // The staging file is the person's own until it is whole.
-        let mode = match self.expected.mode {
-            Some(mode) => Mode::from_raw_mode(mode.bits()),
-            None => Mode::from_raw_mode(0o666).difference(umask),
-        };
-        rustix::fs::fchmod(&self.file, mode)?;
+        match self.expected.mode {
+            Some(mode) => attributes::set_mode(&self.file, mode)?,
+            None => {
+                rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o666).difference(umask))?;
+            }
+        }
         if let Some(mtime) = self.expected.mtime {
-            let modified = timespec(mtime);
-            let access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            let times = Timestamps { last_access: access, last_modification: modified };
-            rustix::fs::futimens(&self.file, &times)?;
+            attributes::set_mtime(&self.file, mtime)?;
         }
         if self.durability == Durability::Synced {
             self.file.sync_all()?;
@@ -257,7 +304,9 @@ impl Staging {
             rename_no_replace(&self.folder, &from, target)?;
         }
         self.is_over.set(true);
-        self.forget_values();
+        if self.value_file.is_some() {
+            self.forget_values();
+        }
         Ok(())
     }
 
@@ -267,13 +316,14 @@ impl Staging {
         let name = format!("{}.part", self.name);
         // What is left is taken up, or overwritten, by the next run.
         let _ = rustix::fs::unlinkat(self.folder.fd(), name, AtFlags::empty());
-        self.forget_values();
+        if self.value_file.is_some() {
+            self.forget_values();
+        }
     }
 
+    /// Deletes the values, which is an error nowhere: a run that finds them alone makes them anew.
     fn forget_values(&self) {
-        if self.value_file.is_some() {
-            let _ = rustix::fs::unlinkat(self.folder.fd(), self.value_name(), AtFlags::empty());
-        }
+        let _ = rustix::fs::unlinkat(self.folder.fd(), self.value_name(), AtFlags::empty());
     }
 
     fn value_name(&self) -> String {
@@ -284,16 +334,10 @@ impl Staging {
 impl Drop for Staging {
     /// A run that ends before anything has come leaves nothing.
     fn drop(&mut self) {
-        if !self.is_over.get() && self.known_bytes() == 0 {
+        if !self.is_over.get() && self.values.iter().all(Option::is_none) {
             self.discard();
         }
     }
-}
-
-/// The same for all runs that fetch into that name.
-fn staging_name(target: &Name) -> String {
-    let hash = blake3::hash(target.as_str().as_bytes()).to_hex();
-    format!(".towline-{}", &hash[..16])
 }
 
 /// Opens the file and locks it: two processes must not write one file.
@@ -330,128 +374,7 @@ fn rename_no_replace(folder: &LocalFolder, from: &str, target: &Name) -> io::Res
     Ok(rustix::fs::unlinkat(fd, from, AtFlags::empty())?)
 }
 
-fn timespec(time: ModifiedTime) -> Timespec {
-    let ms = time.as_ms();
-    Timespec { tv_sec: ms.div_euclid(1000), tv_nsec: ms.rem_euclid(1000) * 1_000_000 }
-}
-
 fn is_zero(bytes: &[u8]) -> bool {
     // The first bytes tell of almost all pieces.
     bytes.first() == Some(&0) && bytes[..bytes.len() - 1] == bytes[1..]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::path::Path;
-    use towline_types::ModifiedTime;
-
-    const UMASK: u32 = 0o022;
-
-    fn name() -> Name {
-        Name::new("a.bin").unwrap()
-    }
-
-    fn blocks(bytes: &[u8]) -> Vec<(BlockIndex, ChainingValue, &[u8])> {
-        let filesize = FileSize::try_from(bytes.len() as u64).unwrap();
-        let blocks = bytes.chunks(1 << 20).zip(0u64..);
-        blocks
-            .map(|(bytes, index)| {
-                let index = BlockIndex::try_from(index).unwrap();
-                (index, hash_block(index, filesize, bytes), bytes)
-            })
-            .collect()
-    }
-
-    fn expected(bytes: &[u8]) -> Expected {
-        let filesize = FileSize::try_from(bytes.len() as u64).unwrap();
-        let blake3 = FileHash::from_bytes(*blake3::hash(bytes).as_bytes());
-        let mode = Some(PermissionBits::of_mode(0o100_640));
-        Expected { filesize, blake3, mtime: Some(ModifiedTime::from_ms(-1500)), mode }
-    }
-
-    fn open(folder: &Path, bytes: &[u8]) -> Result<Staging, Unusable> {
-        let folder = LocalFolder::open(folder).unwrap();
-        Staging::open(&folder, &name(), expected(bytes), Durability::Synced)
-    }
-
-    fn content() -> Vec<u8> {
-        let mut bytes: Vec<u8> = (0..(5u32 << 19) + 77).map(|n| (n % 251) as u8).collect();
-        bytes[1 << 20..2 << 20].fill(0);
-        bytes
-    }
-
-    #[test]
-    fn a_file_gets_its_name_when_it_is_whole_with_mode_time_and_holes() {
-        let home = tempfile::tempdir().unwrap();
-        let bytes = content();
-        let mut staging = open(home.path(), &bytes).unwrap();
-        for (index, value, bytes) in blocks(&bytes) {
-            assert_eq!(staging.hash(), None);
-            staging.write(index, value, bytes).unwrap();
-        }
-        assert_eq!(staging.hash(), Some(staging.expected.blake3));
-        staging.publish(&name(), false, Mode::from_raw_mode(UMASK)).unwrap();
-        let path = home.path().join("a.bin");
-        assert!(std::fs::read(&path).unwrap() == bytes);
-        let metadata = path.metadata().unwrap();
-        assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
-        assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (-2, 500_000_000));
-        // A block of zeros has no room on the disk, where the file system has holes.
-        assert!(metadata.blocks() * 512 < metadata.len(), "{}", metadata.blocks());
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
-
-        // The name is taken now, and only `replaces` takes it over.
-        let mut other = open(home.path(), b"other").unwrap();
-        let (index, value, bytes) = blocks(b"other")[0];
-        other.write(index, value, bytes).unwrap();
-        let taken = other.publish(&name(), false, Mode::from_raw_mode(UMASK)).unwrap_err();
-        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        other.publish(&name(), true, Mode::from_raw_mode(UMASK)).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"other");
-    }
-
-    #[test]
-    fn an_interrupted_fetch_goes_on_behind_the_last_whole_block() {
-        let home = tempfile::tempdir().unwrap();
-        let bytes = content();
-        let blocks = blocks(&bytes);
-        let mut staging = open(home.path(), &bytes).unwrap();
-        for (index, value, bytes) in &blocks[..2] {
-            staging.write(*index, *value, bytes).unwrap();
-        }
-        drop(staging);
-        let staging = open(home.path(), &bytes).unwrap();
-        assert_eq!(staging.known_bytes(), 2 << 20);
-        drop(staging);
-
-        // The last block is damaged: it was being written when the client was killed.
-        let path = std::fs::read_dir(home.path()).unwrap();
-        let path = path.map(|entry| entry.unwrap().path());
-        let path = path.into_iter().find(|path| path.extension().unwrap() == "part").unwrap();
-        let file = File::options().write(true).open(&path).unwrap();
-        file.write_all_at(b"x", (1 << 20) + 5).unwrap();
-        let mut staging = open(home.path(), &bytes).unwrap();
-        assert_eq!(staging.known_bytes(), 1 << 20);
-        for (index, value, bytes) in &blocks[1..] {
-            staging.write(*index, *value, bytes).unwrap();
-        }
-        assert_eq!(staging.hash(), Some(staging.expected.blake3));
-        drop(staging);
-
-        // Of another file nothing is taken up.
-        let staging = open(home.path(), &bytes[1..]).unwrap();
-        assert_eq!(staging.known_bytes(), 0);
-    }
-
-    #[test]
-    fn one_process_at_a_time_fetches_into_a_name() {
-        let home = tempfile::tempdir().unwrap();
-        let first = open(home.path(), b"first").unwrap();
-        assert!(matches!(open(home.path(), b"first"), Err(Unusable::Busy)));
-        first.discard();
-        drop(first);
-        drop(open(home.path(), b"second").unwrap());
-    }
 }

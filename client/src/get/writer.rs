@@ -1,4 +1,4 @@
-//! The threads that hash blocks that have arrived, write them, and give whole files their names.
+//! The threads that write blocks that have arrived, and give whole files their names.
 
 use super::download::{Download, Sink};
 use super::staging::Durability;
@@ -7,11 +7,15 @@ use rustix::fs::Mode;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as work};
 use tokio::sync::mpsc;
-use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
+use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{BlockIndex, ChainingValue};
 
-/// The number of blocks that are read from the socket, wait, or are being written.
+/// The number of blocks that are read from the socket, wait, or are being written, where there is
+/// one connection.
 const BUFFERS: usize = 8;
+
+/// The number of further ones for each further connection: one is being read, and one waits.
+const BUFFERS_OF_CONNECTION: usize = 2;
 
 /// The number of threads that make whole files durable: the disk does several syncs in the time of
 /// one.
@@ -45,8 +49,11 @@ impl Drop for Buffer {
 pub(super) struct Arrived {
     pub(super) download: Arc<Download>,
     pub(super) index: BlockIndex,
-    /// What the server says that its value is; absent where the server has verified the block.
-    pub(super) value: Option<ChainingValue>,
+    /// The value that it has. The connection hashes the block: the writer, which the system keeps
+    /// busy with copies, is the slowest of all who have a part in a file.
+    pub(super) value: ChainingValue,
+    /// The values of which it has to have one.
+    pub(super) values: Vec<ChainingValue>,
     pub(super) length_bytes: usize,
     pub(super) buffer: Buffer,
 }
@@ -56,8 +63,8 @@ pub(super) struct Arrived {
 pub(super) enum Done {
     /// The block is in its place.
     Written { download: Arc<Download>, bytes: u64 },
-    /// The block is not the one of that value.
-    Bad { download: Arc<Download>, index: BlockIndex },
+    /// The block has none of its values. With them: the value that it has.
+    Bad { download: Arc<Download>, index: BlockIndex, values: Vec<ChainingValue> },
     /// The block follows a bad one on standard output, and was not written.
     Passed,
     /// The block cannot be written.
@@ -77,17 +84,27 @@ enum Work {
 #[derive(Debug)]
 pub(super) struct Writer {
     work: mpsc::UnboundedSender<Work>,
-    free: mpsc::UnboundedReceiver<Vec<u8>>,
+    free: tokio::sync::Mutex<Free>,
     home: mpsc::UnboundedSender<Vec<u8>>,
-    done: mpsc::UnboundedReceiver<Done>,
-    /// Buffers that were made.
-    buffers: usize,
+    done: tokio::sync::Mutex<mpsc::UnboundedReceiver<Done>>,
+}
+
+/// The buffers that nobody uses.
+#[derive(Debug)]
+struct Free {
+    buffers: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// How many may yet be made.
+    unmade: usize,
 }
 
 impl Writer {
     /// # Errors
     /// Where the system has no threads for that.
-    pub(super) fn start(durability: Durability, umask: Mode) -> io::Result<Self> {
+    pub(super) fn start(
+        durability: Durability,
+        umask: Mode,
+        connections: usize,
+    ) -> io::Result<Self> {
         let (to_work, mut todo) = mpsc::unbounded_channel();
         let (home, free) = mpsc::unbounded_channel();
         let (tell, done) = mpsc::unbounded_channel();
@@ -124,21 +141,24 @@ impl Writer {
                 }
             }
         })?;
-        Ok(Self { work: to_work, free, home, done, buffers: 0 })
+        let unmade = BUFFERS + connections.saturating_sub(1) * BUFFERS_OF_CONNECTION;
+        let free = tokio::sync::Mutex::new(Free { buffers: free, unmade });
+        Ok(Self { work: to_work, free, home, done: tokio::sync::Mutex::new(done) })
     }
 
     /// A buffer for the next block, once one is free: so memory is bounded.
     ///
     /// Cancel-safe: a buffer that is free stays free.
-    pub(super) async fn buffer(&mut self) -> Buffer {
-        let bytes = match self.free.try_recv() {
+    pub(super) async fn buffer(&self) -> Buffer {
+        let mut free = self.free.lock().await;
+        let bytes = match free.buffers.try_recv() {
             Ok(bytes) => bytes,
-            Err(_) if self.buffers < BUFFERS => {
-                self.buffers += 1;
+            Err(_) if free.unmade > 0 => {
+                free.unmade -= 1;
                 vec![0; usize::try_from(BLOCK_SIZE_BYTES).unwrap_or(1 << 20)]
             }
             // The sender that is held here keeps the channel open.
-            Err(_) => self.free.recv().await.unwrap_or_default(),
+            Err(_) => free.buffers.recv().await.unwrap_or_default(),
         };
         Buffer { bytes, home: self.home.clone() }
     }
@@ -157,29 +177,25 @@ impl Writer {
     /// What has become of the next block or file; nothing where the threads have ended.
     ///
     /// Cancel-safe.
-    pub(super) async fn done(&mut self) -> Option<Done> {
-        self.done.recv().await
-    }
-
-    pub(super) fn done_now(&mut self) -> Option<Done> {
-        self.done.try_recv().ok()
+    pub(super) async fn done(&self) -> Option<Done> {
+        self.done.lock().await.recv().await
     }
 }
 
 fn write(arrived: Arrived) -> Done {
-    let Arrived { download, index, value, length_bytes, buffer } = arrived;
+    let Arrived { download, index, value, mut values, length_bytes, buffer } = arrived;
     let bytes = &buffer.bytes[..length_bytes];
-    let found = hash_block(index, download.expected.filesize, bytes);
-    if value.is_some_and(|value| value != found) {
-        return Done::Bad { download, index };
+    if !values.contains(&value) {
+        values.push(value);
+        return Done::Bad { download, index, values };
     }
     let written = {
         let mut sink = download.sink.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *sink {
-            Sink::Staging(staging) => staging.write(index, found, bytes),
+            Sink::Staging(staging) => staging.write(index, value, bytes),
             Sink::Output(values) if values.len() as u64 != index.get() => return Done::Passed,
             Sink::Output(values) => {
-                values.push(found);
+                values.push(value);
                 let mut out = io::stdout().lock();
                 out.write_all(bytes).and_then(|()| out.flush())
             }

@@ -48,22 +48,22 @@ impl NoServer {
                 format!("{host} names a network interface that this machine does not have")
             }
             Self::Refused => format!(
-                "nothing listens at {server}: is towlined running there? The default port is {}",
+                "no server listens at {server}: is towlined running there? The default port is {}",
                 DEFAULT_PORT
             ),
             Self::HostUnreachable => format!("there is no route to {server}"),
             Self::OtherService(greeting) => format!(
-                "this is no Towline server: {server} is another service ({greeting}); is the port \
+                "{server} is not a Towline server but another service ({greeting}); is the port \
                  right? The default port of Towline is {}",
                 DEFAULT_PORT
             ),
             Self::Silent => format!(
-                "{server} takes connections and does not answer: is it a Towline server? The \
+                "{server} accepts connections and does not answer: is it a Towline server? The \
                  default port of Towline is {}",
                 DEFAULT_PORT
             ),
             Self::Closes => format!(
-                "{server} takes connections and closes them before any answer: is it a Towline \
+                "{server} accepts connections and closes them without an answer: is it a Towline \
                  server? The default port of Towline is {}",
                 DEFAULT_PORT
             ),
@@ -80,10 +80,10 @@ impl fmt::Display for NoServer {
             Self::Refused => "connection refused",
             Self::HostUnreachable => "no route to the host",
             Self::OtherService(greeting) => {
-                return write!(f, "no Towline server there: {greeting}");
+                return write!(f, "not a Towline server: {greeting}");
             }
             Self::Silent => "the server does not answer",
-            Self::Closes => "the connection is closed before any answer",
+            Self::Closes => "the server closes the connection without an answer",
         })
     }
 }

@@ -1,17 +1,20 @@
-//! The files of a batch that are on their way, each on its own channel.
+//! The files, folders and links of a batch that are on their way, each on its own channel.
 
 use super::item::{PriorAttempt, Remaining};
+use super::link::Link;
 use super::loader::SmallFile;
 use crate::document::Document;
 use crate::events::Receipt;
 use crate::feed::FeedItem;
+use crate::item::Sent;
+use crate::making;
 use crate::place;
 use crate::source::Attributes;
 use crate::transfer::options::PutOptions;
 use std::collections::{BTreeMap, BTreeSet};
-use towline_protocol::reply::{Granted, Success, Welcome};
+use towline_protocol::reply::{Granted, NodeAnswer, Success, Welcome};
 use towline_protocol::request::{Complete, Upload};
-use towline_protocol::{Channel, Request, frame};
+use towline_protocol::{Channel, Reply, Request, frame};
 use towline_types::{BlockIndex, DocumentId, Name, Offset};
 
 /// The messages of a file that were sent, and the answer to them.
@@ -25,6 +28,9 @@ enum Stage {
     Sent(DocumentId),
 }
 
+/// About what `upload` and `complete` of a file take.
+const MESSAGES_BYTES: usize = 512;
+
 #[derive(Debug)]
 struct ItemInFlight {
     item: FeedItem,
@@ -33,20 +39,53 @@ struct ItemInFlight {
 }
 
 /// See the module's description.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct InFlight {
     by_channel: BTreeMap<Channel, ItemInFlight>,
+    /// Folders and links.
+    asked_for: BTreeMap<Channel, FeedItem>,
     bytes: usize,
     remaining: Remaining,
     /// Channels on which the server still has to answer a `complete` that turned out to be
     /// needless: it had the file, and `upload` was answered with SUCCESS.
     awaiting_second_reply: BTreeSet<Channel>,
-    /// The last answer was a grant: the next files are probably new to the server as well, so
-    /// their bytes are sent together with `upload`.
-    sends_ahead: bool,
+    ahead: Ahead,
+}
+
+/// Whether the bytes of a file are sent together with `upload`, before any answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// The last answer was a grant: the next files are probably new to the server as well.
+    Yes,
+    /// The server has had the last file: it may have the next ones.
+    No,
+    /// No answer has come yet. Files with so many bytes may be sent; the others wait for the
+    /// first answer, which decides how they are sent.
+    Unknown { bytes_left: usize },
 }
 
 impl InFlight {
+    /// Nothing is on its way yet over that link.
+    pub(super) fn over(link: Link) -> Self {
+        let ahead = match link.bytes_before_an_answer() {
+            0 => Ahead::No,
+            bytes_left => Ahead::Unknown { bytes_left },
+        };
+        Self {
+            by_channel: BTreeMap::new(),
+            asked_for: BTreeMap::new(),
+            bytes: 0,
+            remaining: Vec::new(),
+            awaiting_second_reply: BTreeSet::new(),
+            ahead,
+        }
+    }
+
+    /// Whether one more file may be sent, as far as it is known how.
+    pub(super) fn takes_more(&self) -> bool {
+        self.ahead != (Ahead::Unknown { bytes_left: 0 }) || self.is_empty()
+    }
+
     /// Whether every answer has come, also those to a needless `complete`.
     pub(super) fn is_empty(&self) -> bool {
         self.channels() == 0
@@ -54,7 +93,7 @@ impl InFlight {
 
     /// The number of channels in use.
     pub(super) fn channels(&self) -> usize {
-        self.by_channel.len() + self.awaiting_second_reply.len()
+        self.by_channel.len() + self.asked_for.len() + self.awaiting_second_reply.len()
     }
 
     /// The bytes of all files on their way.
@@ -63,7 +102,32 @@ impl InFlight {
     }
 
     pub(super) fn has(&self, channel: Channel) -> bool {
-        self.by_channel.contains_key(&channel) || self.awaiting_second_reply.contains(&channel)
+        self.by_channel.contains_key(&channel)
+            || self.asked_for.contains_key(&channel)
+            || self.awaiting_second_reply.contains(&channel)
+    }
+
+    /// Asks for a folder or a link on a channel that is free; returns the frame to send, or
+    /// nothing where the item is a file.
+    pub(super) fn ask_for(&mut self, channel: Channel, item: FeedItem) -> Option<Vec<u8>> {
+        let on_conflict = item.options.on_conflict.unwrap_or_default();
+        let request = making::request(channel, &item.document, &item.kind, on_conflict)?;
+        self.asked_for.insert(channel, item);
+        Some(frame::control(&request))
+    }
+
+    /// The folder or link that the answer is about; nothing where it is not the one that was asked
+    /// for: then it remains for the ordinary way.
+    fn made(&mut self, channel: Channel, answer: &NodeAnswer) -> Option<(FeedItem, Sent)> {
+        let item = self.asked_for.remove(&channel)?;
+        let on_conflict = item.options.on_conflict.unwrap_or_default();
+        match making::answered(answer, &item.document, &item.kind, on_conflict) {
+            Ok(sent) => Some((item, sent)),
+            Err(_) => {
+                self.leave(item);
+                None
+            }
+        }
     }
 
     /// Takes a file in on a channel that is free; returns the frames to send.
@@ -95,12 +159,16 @@ impl InFlight {
         // `upload` with the hash makes sure that the same file is never published twice, also
         // where the connection is lost: the next `upload` finds it on the server, begun or
         // completed. With `again` no hash is sent, so nothing is sent ahead.
-        let is_sent_ahead = self.sends_ahead && !again;
+        let is_sent_ahead = !again && self.ahead != Ahead::No;
         let stage = if is_sent_ahead { Stage::SentAhead } else { Stage::Asked };
         if is_sent_ahead {
             frames.extend_from_slice(&bytes_and_complete(channel, None, &small, welcome));
         }
         self.bytes += small.bytes.len();
+        if let Ahead::Unknown { bytes_left } = &mut self.ahead {
+            // An empty file costs its messages.
+            *bytes_left = bytes_left.saturating_sub(small.bytes.len().max(MESSAGES_BYTES));
+        }
         self.by_channel.insert(channel, ItemInFlight { item, small, stage });
         frames
     }
@@ -121,7 +189,7 @@ impl InFlight {
             self.give_back(channel);
             return None;
         }
-        self.sends_ahead = true;
+        self.ahead = Ahead::Yes;
         let id = granted.document_id;
         let stage = std::mem::replace(&mut flight.stage, Stage::Sent(id));
         (stage == Stage::Asked)
@@ -130,11 +198,7 @@ impl InFlight {
 
     /// The receipt of a file and the file's place in the caller's list; nothing where SUCCESS
     /// is not about that file in its place: then the file remains for the ordinary way.
-    pub(crate) fn succeeded(
-        &mut self,
-        channel: Channel,
-        success: Success,
-    ) -> Option<(FeedItem, Receipt)> {
+    fn succeeded(&mut self, channel: Channel, success: Success) -> Option<(FeedItem, Receipt)> {
         if self.awaiting_second_reply.remove(&channel) {
             return None;
         }
@@ -156,7 +220,7 @@ impl InFlight {
         let ItemInFlight { item, small, stage } = self.end(channel)?;
         let has_them = success.existing || success.copied;
         if has_them {
-            self.sends_ahead = false;
+            self.ahead = Ahead::No;
         }
         if has_them && stage == Stage::SentAhead {
             // The server answers `complete` with the same SUCCESS.
@@ -167,10 +231,24 @@ impl InFlight {
         Some((item, receipt))
     }
 
-    /// The server refuses the file, or has an older upload of it.
+    /// The item that has ended well by this reply.
+    pub(crate) fn ended_by(&mut self, reply: Reply) -> Option<(FeedItem, Sent)> {
+        match reply {
+            Reply::Success(success) => {
+                let (item, receipt) = self.succeeded(success.channel, success)?;
+                Some((item, Sent::File(receipt)))
+            }
+            Reply::Mkdir(answer) | Reply::Link(answer) => self.made(answer.channel, &answer),
+            _ => None,
+        }
+    }
+
+    /// The server refuses what was asked for, or has an older upload of it.
     pub(super) fn refused(&mut self, channel: Channel) {
-        if !self.awaiting_second_reply.remove(&channel) {
-            self.sends_ahead = false;
+        if let Some(item) = self.asked_for.remove(&channel) {
+            self.leave(item);
+        } else if !self.awaiting_second_reply.remove(&channel) {
+            self.ahead = Ahead::No;
             self.give_back(channel);
         }
     }
@@ -187,20 +265,23 @@ impl InFlight {
         }
     }
 
-    /// Leaves a file that was not begun to the ordinary way.
+    /// Leaves an item of which the server has nothing unfinished to the ordinary way.
     pub(super) fn leave(&mut self, item: FeedItem) {
         self.remaining.push((item, PriorAttempt::Nothing));
     }
 
-    /// The number of files that remain for the ordinary way so far.
+    /// The number of items that remain for the ordinary way so far.
     pub(super) fn remaining(&self) -> usize {
         self.remaining.len()
     }
 
-    /// All files that were not confirmed, in the order in which they came.
+    /// All items that were not confirmed, in the order in which they came.
     pub(crate) fn into_remaining(mut self) -> Remaining {
         while let Some(channel) = self.by_channel.keys().next().copied() {
             self.give_back(channel);
+        }
+        while let Some((_, item)) = self.asked_for.pop_first() {
+            self.leave(item);
         }
         self.remaining.sort_by_key(|(item, _)| item.index);
         self.remaining
@@ -243,7 +324,8 @@ fn folder(document: &Document) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_protocol::Reply;
+    use crate::item::ItemKind;
+    use crate::walk::NotKept;
     use towline_testkit::id;
     use towline_types::block::hash_block;
     use towline_types::file_hash::hash_file;
@@ -283,14 +365,50 @@ mod tests {
     }
 
     #[test]
+    fn on_a_long_link_some_files_are_sent_before_the_first_answer_and_the_others_after_it() {
+        let Ok(Reply::Welcome(welcome)) = Reply::parse(WELCOME) else { panic!("a welcome") };
+        let item = |index: usize| {
+            let document = Document::in_folder(format!("f{index}"), Vec::new()).unwrap();
+            let (kind, options) = (ItemKind::File, PutOptions::default());
+            FeedItem { index, document, kind, options, not_kept: NotKept::default() }
+        };
+        let mut in_flight = InFlight::over(Link::Long);
+        let mut count = 0;
+        while in_flight.takes_more() {
+            count += 1;
+            let frames = in_flight.start(Channel(count), item(count as usize), small(), &welcome);
+            assert!(frames.windows(10).any(|bytes| bytes == b"\"complete\""), "file {count}");
+        }
+        assert!((100..1000).contains(&count), "{count} files of 5 bytes");
+        // One answer says how the server is.
+        let granted = Granted {
+            channel: Channel(1),
+            document_id: id(7),
+            offset: Offset::ZERO,
+            filesize: small().filesize,
+            lease: None,
+        };
+        assert!(in_flight.granted(Channel(1), &granted, &welcome).is_none(), "they are sent");
+        assert!(in_flight.takes_more());
+
+        // A server that has the first file may have the others: they are asked for first.
+        let mut in_flight = InFlight::over(Link::Long);
+        in_flight.start(Channel(1), item(1), small(), &welcome);
+        assert!(in_flight.succeeded(Channel(1), success(Channel(1), "f1", true)).is_some());
+        let frames = in_flight.start(Channel(2), item(2), small(), &welcome);
+        assert!(!frames.windows(10).any(|bytes| bytes == b"\"complete\""));
+    }
+
+    #[test]
     fn what_is_sent_ahead_is_remembered_until_its_last_answer() {
         let Ok(Reply::Welcome(welcome)) = Reply::parse(WELCOME) else { panic!("a welcome") };
         let item = |index: usize| {
             let name = ["a", "b", "c", "d"][index];
             let document = Document::in_folder(name, Vec::new()).unwrap();
-            FeedItem { index, document, options: PutOptions::default() }
+            let (kind, options) = (ItemKind::File, PutOptions::default());
+            FeedItem { index, document, kind, options, not_kept: NotKept::default() }
         };
-        let mut in_flight = InFlight::default();
+        let mut in_flight = InFlight::over(Link::Short);
         let (first, second) = (Channel(1), Channel(2));
         let granted = |channel| Granted {
             channel,

@@ -33,7 +33,7 @@ pub(super) struct SmallFile {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) item: FeedItem,
-    /// Absent where the file is not small, is no regular file, was begun by an earlier run,
+    /// Absent where it is no file, or the file is not small, is no regular file, was begun by an earlier run,
     /// changes, or cannot be read.
     pub(super) small: Option<SmallFile>,
 }
@@ -53,7 +53,7 @@ impl Loader {
         std::thread::Builder::new().name("towline-load".to_owned()).spawn(move || {
             while let Some(item) = from.next() {
                 let path = &item.document.local;
-                let is_wanted = item.is_plain() && !is_known(path, &known);
+                let is_wanted = item.kind.is_file() && item.is_plain() && !is_known(path, &known);
                 let small = if is_wanted { load(path).ok().flatten() } else { None };
                 if let Err(refused) = done.blocking_send(Loaded { item, small }) {
                     from.give_back(refused.0.item);
@@ -123,11 +123,13 @@ fn is_small(metadata: &Metadata) -> bool {
 mod tests {
     use super::*;
     use crate::document::Document;
+    use crate::item::Item;
     use crate::transfer::options::PutOptions;
 
     fn feed(paths: &[PathBuf]) -> Feed {
         let file = |path: &PathBuf| {
-            (Document::in_folder(path, Vec::new()).unwrap(), PutOptions::default())
+            let document = Document::in_folder(path, Vec::new()).unwrap();
+            (Item::file(document), PutOptions::default())
         };
         let files: Vec<_> = paths.iter().map(file).collect();
         Feed::new(files.into_iter())

@@ -1,9 +1,11 @@
 //! The entries of one folder.
 
-use std::ffi::OsString;
-use std::fs::{DirEntry, FileType, ReadDir};
+use super::Order;
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirEntry, FileType, Metadata, ReadDir};
 use std::io;
 use std::path::Path;
+use towline_types::Name;
 
 /// A folder of at most that number of entries is read in order of name. Of a larger one the
 /// first entries are, and the rest comes in the order of the file system: so a folder of a
@@ -24,12 +26,17 @@ impl Listed {
         Ok(Self { name: entry.file_name(), kind: entry.file_type()?, entry })
     }
 
-    /// The length of the file in bytes: with `follows_links`, of the one that a link leads to.
-    pub(super) fn size(&self, follows_links: bool, path: &Path) -> io::Result<u64> {
+    /// What the system says of it: with `follows_links`, of what a link leads to.
+    pub(super) fn metadata(&self, follows_links: bool, path: &Path) -> io::Result<Metadata> {
         let is_followed = follows_links && self.kind.is_symlink();
-        let metadata = if is_followed { path.metadata()? } else { self.entry.metadata()? };
-        Ok(metadata.len())
+        if is_followed { path.metadata() } else { self.entry.metadata() }
     }
+}
+
+/// What a server sorts names by. One that is no name there has no place among the others.
+fn server_key(name: &OsStr) -> String {
+    let text = name.to_string_lossy();
+    Name::recorded(&*text).map_or_else(|_| text.to_string(), |name| name.key())
 }
 
 /// The entries of a folder that were not handed over yet.
@@ -40,8 +47,14 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+    pub(super) fn of(folder: &Path, order: Order) -> io::Result<Self> {
         let mut entries = std::fs::read_dir(folder)?;
+        if order == Order::OfServer {
+            let mut all =
+                entries.map(|entry| Listed::of(entry?)).collect::<io::Result<Vec<_>>>()?;
+            all.sort_by_cached_key(|listed| (server_key(&listed.name), listed.name.clone()));
+            return Ok(Self { sorted: all.into_iter(), rest: None });
+        }
         let first = entries.by_ref().take(SORTED_MAX);
         let mut sorted = first.map(|entry| Listed::of(entry?)).collect::<io::Result<Vec<_>>>()?;
         sorted.sort_by(|one, other| one.name.cmp(&other.name));

@@ -1,7 +1,7 @@
 //! What of a folder is left out: the rules of a command line, and ignore files.
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One rule of a command line. Its text is `+GLOB` or `-GLOB`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,11 @@ impl Rules {
         self.0.iter().map(Rule::text).collect()
     }
 
+    /// The same for the names of a listing.
+    pub(crate) fn filter(&self, top: &Path) -> Filter {
+        Filter { top: top.to_owned(), rules: self.below(top) }
+    }
+
     /// The rules as they are for what lies below a folder that was named.
     pub(super) fn below(&self, top: &Path) -> TopRules {
         let mut builder = GitignoreBuilder::new(top);
@@ -94,6 +99,29 @@ impl Rules {
             matcher: builder.build().unwrap_or_else(|_| Gitignore::empty()),
             includes: self.0.iter().any(|rule| matches!(rule, Rule::Include(_))),
         }
+    }
+}
+
+/// The rules as they are for the names of a listing, instead of a walk.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    top: PathBuf,
+    rules: TopRules,
+}
+
+impl Filter {
+    /// Whether the rules leave out what has that path below the folder that was named. What lies in
+    /// a folder that is left out is not asked about.
+    pub(crate) fn leaves_out(&self, below: &str, is_folder: bool) -> bool {
+        match self.rules.choose(&self.top.join(below), is_folder) {
+            Chosen::Taken => false,
+            Chosen::LeftOut => true,
+            Chosen::Undecided => !is_folder && self.takes_only_what_is_named(),
+        }
+    }
+
+    pub(crate) fn takes_only_what_is_named(&self) -> bool {
+        self.rules.takes_only_what_is_named()
     }
 }
 

@@ -18,6 +18,25 @@ fn files(found: &[Found]) -> Vec<String> {
     found.iter().filter_map(file).collect()
 }
 
+fn folders(found: &[Found]) -> Vec<String> {
+    let folder = |found: &Found| match found {
+        Found::Folder(folder) => Some(folder.document.remote.to_string()),
+        _ => None,
+    };
+    found.iter().filter_map(folder).collect()
+}
+
+#[cfg(unix)]
+fn links(found: &[Found]) -> Vec<(String, &str)> {
+    fn link(found: &Found) -> Option<(String, &str)> {
+        match found {
+            Found::Link(document, target) => Some((document.remote.to_string(), target.as_str())),
+            _ => None,
+        }
+    }
+    found.iter().filter_map(link).collect()
+}
+
 fn refused(found: &[Found]) -> Vec<(&Path, &Failure)> {
     fn one(found: &Found) -> Option<(&Path, &Failure)> {
         match found {
@@ -66,15 +85,15 @@ fn a_folder_brings_everything_below_it_under_its_own_name() {
     assert!(
         matches!(refused(&found)[..], [(path, Failure::BadName { .. })] if path == top.join("a/con"))
     );
-    let is_there =
-        |is_it: &dyn Fn(&Found) -> bool| found.iter().filter(|found| is_it(found)).count();
-    assert_eq!(
-        is_there(&|found| matches!(found, Found::EmptyFolder(at) if *at == top.join("b/nothing"))),
-        1
-    );
+    let places = ["", "/.git", "/a", "/b", "/b/c", "/b/nothing"];
+    let expected_folders = places.map(|place| format!("2024/photos{place}"));
+    assert_eq!(folders(&found), expected_folders);
+    let is_empty =
+        |found: &&Found| matches!(found, Found::Folder(FoundFolder { is_empty: true, .. }));
+    assert_eq!(found.iter().filter(is_empty).count(), 1);
     #[cfg(unix)]
-    assert_eq!(is_there(&|found| matches!(found, Found::Link(at) if *at == top.join("link"))), 1);
-    assert_eq!(is_there(&|found| matches!(found, Found::Barren(_))), 0);
+    assert_eq!(links(&found), [("2024/photos/link".to_owned(), "/etc/passwd")]);
+    assert!(!found.iter().any(|found| matches!(found, Found::Barren(_))));
 
     // The name is left out, and counted with the rest.
     let options = WalkOptions { skips_refused: true, ..in_folder("2024") };
@@ -123,18 +142,80 @@ fn what_is_not_there_is_refused_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_folder_with_nothing_to_upload_is_named() {
+fn folders_without_files_are_sent_unless_only_some_files_are_asked_for() {
     let home = tempfile::tempdir().unwrap();
     let (empty, hollow) = (home.path().join("empty"), home.path().join("hollow"));
     std::fs::create_dir_all(&empty).unwrap();
     std::fs::create_dir_all(hollow.join("deep/deeper")).unwrap();
-    let found = walk(&[empty.clone(), hollow.clone()], WalkOptions::default());
-    let barren = found.iter().filter_map(|found| match found {
-        Found::Barren(path) => Some(path),
-        _ => None,
-    });
-    assert_eq!(barren.collect::<Vec<_>>(), [&empty, &hollow]);
-    assert!(files(&found).is_empty() && refused(&found).is_empty());
+    let barren = |found: &[Found]| -> Vec<PathBuf> {
+        let paths = found.iter().filter_map(|found| match found {
+            Found::Barren(path) => Some(path.clone()),
+            _ => None,
+        });
+        paths.collect()
+    };
+    let paths = [empty.clone(), hollow.clone()];
+    let found = walk(&paths, WalkOptions::default());
+    assert_eq!(folders(&found), ["empty", "hollow", "hollow/deep", "hollow/deep/deeper"]);
+    assert!(barren(&found).is_empty());
+    let rules = Rules::new(vec![Rule::Include("*.jpg".to_owned())]).unwrap();
+    let found = walk(&paths, WalkOptions { rules, ..WalkOptions::default() });
+    assert_eq!(barren(&found), paths);
+    assert!(folders(&found).is_empty() && files(&found).is_empty() && refused(&found).is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_says_is_text_or_the_link_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (_home, top) = tree(&["a"]);
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    for (name, target) in
+        [("good", "b/../ü".as_ref()), ("newline", "a\nb".as_ref()), ("raw", no_text)]
+    {
+        std::os::unix::fs::symlink(target, top.join(name)).unwrap();
+    }
+    let found = walk(std::slice::from_ref(&top), WalkOptions::default());
+    assert_eq!(links(&found), [("photos/good".to_owned(), "b/../ü")]);
+    let expected = [(top.join("newline"), "control characters"), (top.join("raw"), "not Unicode")];
+    let refused = refused(&found);
+    assert_eq!(refused.len(), 2);
+    for ((path, failure), (at, reason)) in refused.into_iter().zip(expected) {
+        assert!(*path == at && failure.to_string().contains(reason), "{path:?}: {failure}");
+        assert!(failure.is_of_name());
+    }
+    let options = WalkOptions { skips_refused: true, ..WalkOptions::default() };
+    let found = walk(std::slice::from_ref(&top), options);
+    assert_eq!(found.iter().filter(|found| matches!(found, Found::Skipped(..))).count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_kept_is_counted() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    let (home, top) = tree(&["a", "b/c", "plain"]);
+    std::fs::hard_link(top.join("a"), top.join("b/a")).unwrap();
+    std::fs::set_permissions(top.join("plain"), Permissions::from_mode(0o4755)).unwrap();
+    std::fs::set_permissions(top.join("b"), Permissions::from_mode(0o2755)).unwrap();
+    let not_kept = |mut walk: Walk| {
+        let mut sum = NotKept::default();
+        while walk.next().is_some() {
+            sum += walk.not_kept();
+        }
+        sum
+    };
+    std::os::unix::fs::symlink("a", top.join("link")).unwrap();
+    // The times of two folders and of a link; with -L the link is a file, of one more name.
+    let expected = NotKept { owners: 0, special_bits: 2, hard_links: 2, times: 3 };
+    assert_eq!(not_kept(Walk::of(vec![top.clone()], WalkOptions::default())), expected);
+    let options = WalkOptions { follows_links: true, ..WalkOptions::default() };
+    let expected = NotKept { hard_links: 3, times: 2, ..expected };
+    assert_eq!(not_kept(Walk::of(vec![top.clone()], options)), expected);
+    // Nothing of it is sent, so nothing of it is lost.
+    let rules = Rules::new(vec![Rule::Include("nothing".to_owned())]).unwrap();
+    let options = WalkOptions { rules, ..WalkOptions::default() };
+    assert!(not_kept(Walk::of(vec![home.path().to_owned()], options)).is_nothing());
 }
 
 #[cfg(unix)]
@@ -153,7 +234,7 @@ fn what_is_neither_a_file_nor_a_folder_is_called_by_its_name() {
         .collect();
     assert_eq!(told, ["a socket", "a device"]);
     let found = walk(&[home.path().to_owned()], WalkOptions::default());
-    assert!(matches!(&found[0], Found::Skipped(at, what) if *at == socket && what == "a socket"));
+    assert!(matches!(&found[1], Found::Skipped(at, what) if *at == socket && what == "a socket"));
 }
 
 #[test]
@@ -203,6 +284,8 @@ fn rules_and_ignore_files_leave_out_what_they_name() {
     // Folders are looked into for what is to be included.
     let found = walk(std::slice::from_ref(&top), rules(&["+*.tmp"]));
     assert_eq!(files(&found), ["photos/a.tmp", "photos/deep/b.tmp", "photos/deep/keep.tmp"]);
+    // Of the folders only those are sent in which something lies that is.
+    assert_eq!(folders(&found), ["photos", "photos/deep"]);
     // What was named itself is sent whatever the rules say.
     let found = walk(&[top.join("a.tmp")], rules(&["-*.tmp"]));
     assert_eq!(files(&found), ["a.tmp"]);

@@ -73,7 +73,7 @@ impl Content {
             let event = next_event(&mut self.events).await.inspect_err(|_| self.is_over = true)?;
             match event.1 {
                 Some(ReadEvent::Piece(piece)) => return Ok(Some(piece)),
-                Some(ReadEvent::End(_)) => self.is_over = true,
+                Some(ReadEvent::End) => self.is_over = true,
                 Some(ReadEvent::Opened(_)) | None => {}
             }
         }

@@ -5,7 +5,7 @@ use super::exchange::{Outcome, no_upload};
 use crate::command::Command;
 use crate::rejection::Rejection;
 use crate::tree::request::{
-    DeltaRequest, ListRequest, NewLink, PlacedNode, TreeAnswer, TreeRequest,
+    DeltaRequest, ListFilter, ListRequest, NewLink, PlacedNode, TreeAnswer, TreeRequest, UploadPage,
 };
 use crate::tree::{self, ChangeWatch};
 use std::sync::Arc;
@@ -25,7 +25,8 @@ impl Account {
     }
 
     /// A page of what lies in a folder, and the folder; none for the user's own. A file or a link
-    /// has no entries. Cancel-safe: it changes nothing.
+    /// has no entries. With a filter a page may be empty although there is a next one. Cancel-safe:
+    /// it changes nothing.
     ///
     /// # Errors
     /// `NotFound` where there is no such folder.
@@ -39,17 +40,34 @@ impl Account {
         }
     }
 
-    /// A page of what was removed. Cancel-safe: it changes nothing.
+    /// A page of what was removed. With a filter it may be empty although there is a next one.
+    /// Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// Where the catalog cannot be asked.
     pub async fn trash(
         &self,
+        filter: ListFilter,
         after: Option<TrashPosition>,
         limit: u32,
     ) -> Result<TrashPage, Rejection> {
-        match self.tree(TreeRequest::Trash { after, limit }).await? {
+        match self.tree(TreeRequest::Trash { filter, after, limit }).await? {
             TreeAnswer::Trash { page, .. } => Ok(page),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// A page of the uploads that are not complete. Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// Where the catalog cannot be asked.
+    pub async fn uploads(
+        &self,
+        after: Option<DocumentId>,
+        limit: u32,
+    ) -> Result<UploadPage, Rejection> {
+        match self.tree(TreeRequest::Uploads { after, limit }).await? {
+            TreeAnswer::Uploads { page, .. } => Ok(page),
             _ => Err(no_upload()),
         }
     }
@@ -123,11 +141,13 @@ impl Account {
     }
 
     /// Takes a node out of the trash. Named by a path, it is the one that was removed from there
-    /// last. It gets a numbered name where its own is taken. Not cancel-safe: dropped, the node is
-    /// restored all the same.
+    /// last; where none was, the one that lies there is the answer. It gets a numbered name where its
+    /// own is taken. A file whose current version was lost gets the last one that is kept. Not
+    /// cancel-safe: dropped, the node is restored all the same.
     ///
     /// # Errors
-    /// `NotFound` where nothing of that name or number is in the trash, and `Busy`.
+    /// `NotFound` where there is nothing of that name or number, `RemovedWithFolder` where a folder
+    /// above it was removed, and `Busy`.
     pub async fn restore(&self, node: NodeRef) -> Result<PlacedNode, Rejection> {
         self.node(TreeRequest::Restore(node)).await
     }

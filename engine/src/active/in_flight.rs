@@ -29,6 +29,12 @@ impl InFlight {
         self.0.changed.notify_all();
     }
 
+    /// The segment is written when the answer is dropped, also by a panic: nothing else would tell a
+    /// takeover that it need not wait for it.
+    pub(crate) fn until_dropped(&self) -> Written {
+        Written(self.clone())
+    }
+
     /// Waits until no segment is in flight, at most for `patience`. Blocks.
     pub(crate) fn wait(&self, patience: Duration) {
         let are_left = |pieces: &mut usize| *pieces > 0;
@@ -39,5 +45,38 @@ impl InFlight {
 
     fn pieces(&self) -> std::sync::MutexGuard<'_, usize> {
         self.0.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`InFlight::until_dropped`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Written(InFlight);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.done();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+    use std::time::Instant;
+
+    #[test]
+    fn nothing_is_waited_for_behind_a_write_that_panics() {
+        let in_flight = InFlight::default();
+        in_flight.arrived();
+        let writer = in_flight.clone();
+        let written = catch_unwind(move || {
+            let _written = writer.until_dropped();
+            panic!("a mistake, as the test wants it");
+        });
+        assert!(written.is_err());
+        let began = Instant::now();
+        in_flight.wait(Duration::from_secs(60));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 }

@@ -36,3 +36,35 @@ impl Pace {
         (pass * REST).clamp(self.shortest_rest, self.longest_rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn pace(durability: Durability) -> Pace {
+        let timings = EngineTimings {
+            checkpoint: 1000 * MS,
+            checkpoint_rest: 20 * MS,
+            ..EngineTimings::default()
+        };
+        Pace::of(durability, timings)
+    }
+
+    #[test]
+    fn a_slow_disk_has_a_longer_rest_and_none_has_a_longer_one_than_was_promised() {
+        let pace = pace(Durability::Durable);
+        for (pass, rest) in [(0, 20), (1, 20), (2, 40), (30, 600), (50, 1000), (9000, 1000)] {
+            assert_eq!(pace.rest_after(pass * MS), rest * MS, "{pass}");
+        }
+        assert_eq!(pace.bytes, 67_108_864, "64 MiB");
+    }
+
+    #[test]
+    fn where_durability_is_relaxed_only_time_brings_a_checkpoint() {
+        let pace = pace(Durability::Relaxed);
+        assert_eq!((pace.shortest_rest, pace.longest_rest), (5000 * MS, 5000 * MS));
+        assert_eq!(pace.bytes, u64::MAX);
+    }
+}

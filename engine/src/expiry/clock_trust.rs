@@ -52,6 +52,12 @@ impl ClockTrust {
 
     /// Whether the clock has run evenly for long enough.
     pub(crate) fn is_trusted(&self) -> bool {
+        self.is_trusted_for(self.expire_after)
+    }
+
+    /// The same for what is kept for that long: an operator who keeps the trash for an hour does
+    /// not want to wait for half a day.
+    pub(crate) fn is_trusted_for(&self, kept_for: Duration) -> bool {
         let now = read(&self.clock);
         let mut even_since = self.even_since.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.steady.saturating_sub(even_since.steady);
@@ -61,8 +67,7 @@ impl ClockTrust {
             *even_since = now;
             return false;
         }
-        // An operator who set `expire_after` to an hour does not want to wait for half a day.
-        passed >= WATCH.min(self.expire_after)
+        passed >= WATCH.min(kept_for)
     }
 }
 

@@ -77,7 +77,12 @@ fn finish_at_once(
         let copy = shared.volume_copies.begin(&row).ok_or(Error::StillPublishing)?;
         shared.state_copy.changed();
         match remaining_steps::finish(shared, &row, &mut |_| false) {
-            Err(Error::StillPublishing) => Ok(Some((row, copy))),
+            Err(Error::StillPublishing) => {
+                // A client that waits for the copy hears that the bytes are durable (P1). A kill may
+                // have come before the name was synced under which a start finds them.
+                shared.storage.open(id)?.sync()?;
+                Ok(Some((row, copy)))
+            }
             finished => {
                 tell_what_row_says(shared, id, active)?;
                 finished.map(|_| None)

@@ -6,6 +6,7 @@ use super::in_place::{publish_again, record_completed, success_said_at};
 use super::reserved_name::PublishSpec;
 use crate::end;
 use crate::error::Error;
+use crate::made_folders;
 use crate::receipt::Receipt;
 use crate::shared::Shared;
 use crate::storage::{GoesOn, Spot, StorageError};
@@ -98,6 +99,7 @@ pub(crate) fn fail_lost(shared: &Shared, row: &Document) -> Result<(), Error> {
     if row.bytes == Bytes::Synced {
         content_check::set_staged_aside(shared, row)?;
     }
+    made_folders::record_of(shared, row.document_id);
     end::end_and_log(shared, row.document_id, Phase::Failed, LOST)
 }
 

@@ -6,6 +6,7 @@ use crate::active::pending::PendingGuard;
 use crate::active::{ActiveUpload, RowGuard};
 use crate::end;
 use crate::error::Error;
+use crate::made_folders;
 use crate::may_block::MayBlock;
 use crate::presence::{self, ALL_NAMES_LOOKED_AT};
 use crate::shared::Shared;
@@ -34,6 +35,16 @@ impl Source {
         match self {
             Self::Upload(active, _) => active.staging(),
             Self::Whole(staging, _) => &**staging,
+        }
+    }
+
+    /// Makes the bytes durable with the name under which a start finds them: before a copy to
+    /// another file system, which takes long, and of which the client hears what is promised (P1).
+    pub(super) fn sync_staged(&self, shared: &Shared, id: DocumentId) -> Result<(), StorageError> {
+        match self {
+            Self::Upload(active, _) => active.staging().sync(),
+            // Its name says that nothing was promised of it. From here on it has that of an upload.
+            Self::Whole(..) => shared.storage.open(id)?.sync(),
         }
     }
 
@@ -107,6 +118,7 @@ impl Source {
 }
 
 fn fail_whole(shared: &Shared, id: DocumentId, error: &Error) {
+    made_folders::record_of(shared, id);
     if let Err(error) = end::end(shared, id, Phase::Failed, &error.rejection().message) {
         not_recorded(id, &error);
     }
@@ -153,10 +165,14 @@ pub(super) fn not_renamed(
         {
             Error::NameUnsynced(error)
         }
-        (Ok(_), error) => match shared.catalog.return_to_uploading(id).wait() {
-            Ok(()) => error.into(),
-            Err(catalog) => catalog.into(),
-        },
+        (Ok(_), error) => {
+            // While the row still has the name, and so keeps it from others.
+            made_folders::record_of(shared, id);
+            match shared.catalog.return_to_uploading(id, shared.clock().now()).wait() {
+                Ok(()) => error.into(),
+                Err(catalog) => catalog.into(),
+            }
+        }
     }
 }
 

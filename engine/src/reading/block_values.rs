@@ -57,6 +57,22 @@ impl BlockValues {
         }
     }
 
+    /// Whether the value of each block of that file is known. Blocks.
+    pub(super) fn are_kept(shared: &Shared, id: DocumentId, filesize: FileSize) -> bool {
+        block_count(filesize) <= 1
+            || shared.catalog.keeps_block_values(id, filesize).wait().unwrap_or(false)
+    }
+
+    /// Of a file that is read to find them, whatever is kept.
+    pub(super) fn to_be_found() -> Self {
+        Self::Hashed(HashedBlocks::default())
+    }
+
+    /// Whether the values of a file of that size are kept once they were found.
+    pub(super) fn can_be_kept(filesize: FileSize) -> bool {
+        block_count(filesize) <= COLLECTED_MAX
+    }
+
     /// The value that the block was uploaded with, where it is known. Blocks.
     pub(super) fn known(
         &mut self,

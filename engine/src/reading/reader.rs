@@ -5,7 +5,7 @@ use super::document_file::{self, DocumentFile, KnownBlocks, Opening, UnreadFile}
 use super::room::{ReadBuffer, ReadRoom, ReadShare};
 use crate::command::{ReadTarget, Verifier};
 use crate::error::Error;
-use crate::event::{EventKind, EventSender, Opened, Position, ReadEnd, ReadEvent};
+use crate::event::{EventKind, EventSender, Opened, Position, ReadEvent};
 use crate::origin::Origin;
 use crate::piece::Piece;
 use crate::shared::Shared;
@@ -187,6 +187,16 @@ impl Reader {
         }
         let end = request.length_bytes.map_or(Offset::MAX, |length| request.offset.plus(length));
         let left = request.offset..end.min(filesize.end());
+        // A read of the whole file is compared with its hash when it ends. A part has no such end,
+        // so where the values of the blocks are not known, they are found first (P5).
+        let is_part = !left.is_empty() && left != (Offset::ZERO..filesize.end());
+        if is_part
+            && request.verifier == Verifier::Engine
+            && file.lacks_values(&self.shared, left.start)
+        {
+            self.state = State::Verifying(read, Box::new(file.into_unread()));
+            return;
+        }
         let node = read.node.take();
         let opened = Opened { node, filesize, hash: file.hash(), range: left.clone() };
         self.tell(&read, ReadEvent::Opened(opened));
@@ -219,8 +229,7 @@ impl Reader {
         }
         let Giving { read: QueuedRead { tag, id, place, .. }, file, .. } = giving;
         self.known = Some(file.into_known());
-        let end = ReadEvent::End(ReadEnd { _place: place });
-        self.events.send(tag, id, EventKind::Read(end));
+        self.events.end_read(tag, id, EventKind::Read(ReadEvent::End), place);
     }
 
     fn tell(&self, read: &QueuedRead, event: ReadEvent) {
@@ -236,9 +245,7 @@ impl Reader {
         } else {
             self.shared.summary.refused(&self.origin, self.user, id, &rejection);
         }
-        // A client that has the answer may ask again at once.
-        drop(place);
-        self.events.send(tag, id, EventKind::Rejected(rejection));
+        self.events.end_read(tag, id, EventKind::Rejected(rejection), place);
     }
 }
 

@@ -101,6 +101,11 @@ impl Directory {
         rustix::fs::unlinkat(self, name.as_ref(), AtFlags::empty())
     }
 
+    /// Removes a folder in which nothing is from this one.
+    pub(super) fn remove_empty_folder(&self, name: impl AsRef<Path>) -> Result<(), Errno> {
+        rustix::fs::unlinkat(self, name.as_ref(), AtFlags::REMOVEDIR)
+    }
+
     /// Every name in this folder.
     pub(super) fn names(&self) -> Result<Vec<OsString>, Errno> {
         self.entries()?.collect()

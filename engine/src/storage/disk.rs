@@ -309,7 +309,21 @@ impl LocalDisk for DiskStorage {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<PathBuf, StorageError> {
-        rename::set_damaged_aside(&self.volume, id, user, path)
+        rename::set_damaged_aside(&self.volume, id, &paths::final_file(user, path))
+    }
+
+    fn set_damaged_kept_aside(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        spot: &Spot,
+        below: &[Name],
+    ) -> Result<PathBuf, StorageError> {
+        let found = spots::find(&self.volume.user_folders, user, spot)?;
+        let (location, _) = found.ok_or(StorageError::Lost(Loss::Missing))?;
+        let mut path = location.path();
+        path.extend(below.iter().map(Name::as_str));
+        rename::set_damaged_aside(&self.volume, id, &path)
     }
 
     fn may_be_unmounted(

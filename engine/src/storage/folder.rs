@@ -2,6 +2,7 @@
 
 use super::contents::{self, Contents};
 use super::directory::Directory;
+use super::history_file::SeenHistory;
 use super::marker::{self, Found, Marker, Part};
 use super::path_error::PathError;
 use super::paths;
@@ -289,6 +290,25 @@ impl DataFolder {
             written.map_err(|errno| io("write the marker in", &path, errno.into()))?;
         }
         Ok(())
+    }
+
+    /// How far the catalog had come when that was last [written](Self::write_history). The outer
+    /// `Option` is whether there is a file about it, the inner one whether it can be read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn read_history(&self) -> Result<Option<Option<SeenHistory>>, FolderError> {
+        let path = self.0.path.join(paths::HISTORY);
+        SeenHistory::read(&self.0.root).map_err(|errno| io("read", &path, errno.into()))
+    }
+
+    /// Writes how far the catalog has come. On return it survives a power cut.
+    ///
+    /// # Errors
+    /// Where it cannot be written, with its path.
+    pub(crate) fn write_history(&self, seen: SeenHistory) -> Result<(), FolderError> {
+        let path = self.0.path.join(paths::HISTORY);
+        seen.write(&self.0.root).map_err(|errno| io("write", &path, errno.into()))
     }
 
     /// Where the data folder lies.

@@ -1,11 +1,11 @@
 //! What there is only where documents lie in a folder: other programs can put things there and
 //! take things away, and a disk may be missing.
 
-use super::StorageError;
+use super::{Spot, StorageError};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use towline_state::catalog::FileStamp;
-use towline_types::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentId, DocumentPath, Name, UserId};
 
 /// A store that is a folder of a file system. Whatever is set aside is neither deleted nor
 /// written over (P1), and its path is told as seen from the data folder.
@@ -39,6 +39,19 @@ pub trait LocalDisk: Send + Sync {
         id: DocumentId,
         user: UserId,
         path: &DocumentPath,
+    ) -> Result<PathBuf, StorageError>;
+
+    /// The same for a file that was removed or replaced: the one in that spot, or under these names
+    /// below it.
+    ///
+    /// # Errors
+    /// [`StorageError::Lost`] where there is no plain file in that place.
+    fn set_damaged_kept_aside(
+        &self,
+        id: DocumentId,
+        user: UserId,
+        spot: &Spot,
+        below: &[Name],
     ) -> Result<PathBuf, StorageError>;
 
     /// Whether a file that is not in its place may be on a disk that is not mounted, or be

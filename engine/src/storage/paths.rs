@@ -39,6 +39,11 @@ pub(super) const MARKER: &str = ".towline-store";
 /// A marker that is just being written.
 pub(super) const MARKER_TMP: &str = ".towline-store.tmp";
 
+/// How far the catalog had come; in the data folder, and not with the catalog.
+pub(super) const HISTORY: &str = ".towline-history";
+/// The same while it is being written.
+pub(super) const HISTORY_TMP: &str = ".towline-history.tmp";
+
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
 /// Held for a moment by a process that opens the one or writes the other.
@@ -176,6 +181,33 @@ pub(super) fn is_private(below_uploads: &Path) -> bool {
 /// on that file system.
 pub(super) fn is_kept_elsewhere(name: &OsStr) -> bool {
     name == VERSIONS_ELSEWHERE || name == TRASH_ELSEWHERE
+}
+
+/// What the files in a folder of that name are, which lies right under [`UPLOADS`], or in a folder
+/// of documents.
+pub(super) fn kept_in(name: &OsStr, is_on_top: bool) -> Option<KeptKind> {
+    let [versions, trash] = match is_on_top {
+        true => [VERSIONS, TRASH],
+        false => [VERSIONS_ELSEWHERE, TRASH_ELSEWHERE],
+    };
+    match name {
+        name if name == versions => Some(KeptKind::Versions),
+        name if name == trash => Some(KeptKind::Trash),
+        _ => None,
+    }
+}
+
+/// What is kept that its user does not see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeptKind {
+    Versions,
+    Trash,
+}
+
+/// The number that a name says, in the one spelling that counts.
+pub(super) fn number<T: std::str::FromStr + ToString>(name: &OsStr) -> Option<T> {
+    let number: T = name.to_str()?.parse().ok()?;
+    (number.to_string().as_str() == name).then_some(number)
 }
 
 /// The name under which what was to be kept of a removed thing is set aside.

@@ -18,14 +18,15 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_types::{DocumentId, DocumentPath, FileHash, UserId};
 
 /// Moves a staging file to its final name, and returns when it is there for good.
 ///
 /// 1. The folders are opened, or made, each relative to the one above.
-/// 2. The file moves, to a name that nothing has (P2: never over another file).
+/// 2. The file moves, to a name that nothing has (P2: never over another file). A folder
+///    that has it makes way, where nothing but folders is in it.
 /// 3. Its folder is synced. Measured: without, the move is undone by a power cut (P3).
 /// 4. The folders on the way are synced, unless this process did it before (P3).
 ///    Last, because on a journal that is one commit for all of them.
@@ -50,7 +51,12 @@ pub(super) fn publish(
     let folder = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
     failpoint::reach("publish.folder_made");
     let new = OsStr::new(path.filename().as_str());
-    let moved = match move_to_free_name(staging, OsStr::new(&old), &folder.directory, new) {
+    let rename = || move_to_free_name(staging, OsStr::new(&old), &folder.directory, new);
+    let mut moved = rename();
+    if moved == Err(Errno::EXIST) && volume.user_folders.make_way(&folder, new) {
+        moved = rename();
+    }
+    let moved = match moved {
         Err(Errno::XDEV) => {
             let (old, copy) = (OsStr::new(&old), paths::copy_in_final_folder(id));
             let names = Names { old, copy: OsStr::new(&copy), new };
@@ -124,7 +130,10 @@ pub(super) fn name(
         failpoint::reach("publish.folder_made");
         give_name(folder, new)
     });
-    let (folder, named) = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
+    let (folder, mut named) = opened.map_err(|errno| StorageError::opening(PUBLISH, errno))?;
+    if named == Err(Errno::EXIST) && volume.user_folders.make_way(&folder, new) {
+        named = give_name(&folder.directory, new);
+    }
     named.map_err(not_moved)?;
     failpoint::reach("publish.renamed");
     let ticket = folder.ticket();
@@ -243,8 +252,7 @@ pub(super) fn set_aside(volume: &Volume, name: &OsStr) -> Result<PathBuf, Storag
 pub(super) fn set_damaged_aside(
     volume: &Volume,
     id: DocumentId,
-    user: UserId,
-    path: &DocumentPath,
+    path: &Path,
 ) -> Result<PathBuf, StorageError> {
     const WHAT: &str = "set a damaged file aside";
     volume.latch.refuse_if_closed()?;
@@ -252,9 +260,9 @@ pub(super) fn set_damaged_aside(
         Errno::NOENT => StorageError::Lost(Loss::Missing),
         _ => StorageError::opening(WHAT, errno),
     };
-    let folder = volume.user_folders.open(user, path, Missing::Refuse).map_err(lost_or)?;
+    let (above, filename) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    let folder = volume.user_folders.open_folder(above, Missing::Refuse).map_err(lost_or)?;
     let there = &folder.directory;
-    let filename = OsStr::new(path.filename().as_str());
     if !is_plain_file(&there.stat(filename).map_err(lost_or)?) {
         return Err(StorageError::Lost(Loss::NotAFile));
     }
@@ -263,7 +271,7 @@ pub(super) fn set_damaged_aside(
             let wanted = paths::damaged_in_final_folder(id);
             let (aside, moved) = move_to_numbered(there, filename, there, &wanted)
                 .map_err(|errno| StorageError::new(WHAT, errno))?;
-            (paths::final_in_data_folder(user, path).with_file_name(aside), moved)
+            (paths::in_data_folder(path).with_file_name(aside), moved)
         }
         moved => moved?,
     };

@@ -52,7 +52,7 @@ pub(super) fn replace(
     match put {
         Done::Put(put) => Ok(put),
         Done::NotTheOldOne => {
-            let aside = rename::set_damaged_aside(volume, old, user, path)?;
+            let aside = rename::set_damaged_aside(volume, old, &paths::final_file(user, path))?;
             tracing::warn!(
                 document_id = %old, place = %aside.display(),
                 "the file in the place of a document is not the one that was uploaded; it was set aside"

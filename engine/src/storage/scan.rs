@@ -12,13 +12,13 @@ use super::user_folders::UserFolders;
 use super::{Spot, StagedEntry, paths, spots};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_state::catalog::FileStamp;
 use towline_types::limits::FOLDER_DEPTH;
-use towline_types::{DocumentId, DocumentPath, FileSize, Name, UserId};
+use towline_types::{DocumentId, DocumentPath, FileSize, Name, NodeId, UserId};
 
 const WHAT: &str = "look through the data folder";
 
@@ -35,10 +35,31 @@ pub struct DataFolderScan {
 pub struct FoundFile {
     /// Where, seen from the data folder.
     pub path: PathBuf,
-    /// Whose document's file it would be; nothing where no document has such a path.
-    pub place: Option<(UserId, DocumentPath)>,
+    /// Whose file it would be; nothing where no document has such a path.
+    pub place: Option<FoundPlace>,
     /// Why it could not be looked at, if so; it is then a folder.
     pub closed: Option<StorageError>,
+}
+
+/// Which file of which user has a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FoundPlace {
+    /// The one that the user sees under that path.
+    Document(UserId, DocumentPath),
+    /// That version of a file, which was replaced.
+    Version(UserId, DocumentId),
+    /// What lies under these names below a removed node; none where it is the node itself.
+    Removed(UserId, NodeId, Vec<Name>),
+}
+
+impl FoundPlace {
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> UserId {
+        match self {
+            Self::Document(user, _) | Self::Version(user, _) | Self::Removed(user, ..) => *user,
+        }
+    }
 }
 
 impl DataFolderScan {
@@ -160,6 +181,13 @@ impl DataFolderScan {
             || folder.is_ok_and(|folder| folder.stat(paths::damaged_in_final_folder(id)).is_ok())
     }
 
+    /// The same for a file that was kept apart.
+    #[must_use]
+    pub fn was_kept_set_aside(&self, id: DocumentId) -> bool {
+        let aside = self.staging.directory.folder(paths::ORPHANS);
+        aside.is_ok_and(|aside| aside.stat(paths::damaged(id)).is_ok())
+    }
+
     /// Where the file of a document lies, or would, seen from the data folder.
     #[must_use]
     pub fn path_of(&self, user: UserId, path: &DocumentPath) -> PathBuf {
@@ -221,9 +249,9 @@ impl DataFolderScan {
         Ok(())
     }
 
-    /// Shows every file where documents lie, one by one, but for what was set aside, removed or
-    /// replaced, and every folder that cannot be listed or lies deeper than any document. Whatever the number of files, memory
-    /// holds one name for each folder on the way.
+    /// Shows every file where documents lie, those that were removed or replaced included, one by
+    /// one, but for what was set aside; and every folder that cannot be listed or lies deeper than
+    /// any document. Whatever the number of files, memory holds one name for each folder on the way.
     ///
     /// # Errors
     /// Those of `show`.
@@ -252,17 +280,21 @@ fn walk<E>(
             Err(errno) => return show(closed(below, errno)),
         };
         let is_on_top = below.as_os_str().is_empty();
-        let is_no_documents = |name| paths::is_set_aside(name) || paths::is_kept_elsewhere(name);
-        if is_on_top && paths::is_no_users(&name) || !is_on_top && is_no_documents(&name) {
+        let path = below.join(&name);
+        if let Some(kind) = paths::kept_in(&name, is_on_top) {
+            walk_kept(folder, &path, Kept { kind, user: None, names: Vec::new() }, show)?;
             continue;
         }
-        let path = below.join(&name);
+        if is_on_top && paths::is_no_users(&name) || !is_on_top && paths::is_set_aside(&name) {
+            continue;
+        }
         let inner = match folder.stat(&name) {
             Ok(stat) if is_folder(&stat) && path.components().count() <= FOLDERS_MAX => {
                 folder.folder(&name)
             }
             Ok(_) => {
                 let place = paths::place(&path);
+                let place = place.map(|(user, place)| FoundPlace::Document(user, place));
                 show(FoundFile {
                     path: Path::new(paths::UPLOADS).join(path),
                     place,
@@ -282,8 +314,91 @@ fn walk<E>(
     Ok(())
 }
 
-/// The user's own folder, and those that a document may lie in.
-const FOLDERS_MAX: usize = 1 + FOLDER_DEPTH;
+/// A folder of what was removed or replaced, or one below it.
+#[derive(Clone)]
+struct Kept {
+    kind: paths::KeptKind,
+    /// Whose, below the folder for all users.
+    user: Option<UserId>,
+    /// The names below the folder of that user; nothing for one that cannot be a document's.
+    names: Vec<Option<OsString>>,
+}
+
+impl Kept {
+    fn below(&self, name: &OsStr) -> Self {
+        let mut below = self.clone();
+        match below.user {
+            None if below.names.is_empty() => {
+                below.user = paths::folder_owner(name);
+                if below.user.is_none() {
+                    below.names.push(None);
+                }
+            }
+            _ => below.names.push(Some(name.to_owned())),
+        }
+        below
+    }
+
+    /// Which file that is.
+    fn place(&self) -> Option<FoundPlace> {
+        let user = self.user?;
+        let (first, rest) = self.names.split_first()?;
+        let first = first.as_ref()?;
+        match self.kind {
+            paths::KeptKind::Versions if rest.is_empty() => {
+                Some(FoundPlace::Version(user, paths::number(first)?))
+            }
+            paths::KeptKind::Versions => None,
+            paths::KeptKind::Trash => {
+                let name = |name: &Option<OsString>| Name::recorded(name.as_ref()?.to_str()?).ok();
+                let below = rest.iter().map(name).collect::<Option<_>>()?;
+                Some(FoundPlace::Removed(user, paths::number(first)?, below))
+            }
+        }
+    }
+}
+
+/// Shows the files in a folder of what was removed or replaced, and below; `path` leads there from
+/// `uploads`, and its last name from `above`.
+fn walk_kept<E>(
+    above: &Directory,
+    path: &Path,
+    here: Kept,
+    show: &mut impl FnMut(FoundFile) -> Result<(), E>,
+) -> Result<(), E> {
+    let found =
+        |place, closed| FoundFile { path: Path::new(paths::UPLOADS).join(path), place, closed };
+    let closed = |errno| found(None, Some(StorageError::opening(WHAT, errno)));
+    let name = path.file_name().unwrap_or_default();
+    let folder = match above.stat(name) {
+        Ok(stat) if is_folder(&stat) && here.names.len() <= FOLDERS_MAX => above.folder(name),
+        Ok(_) => return show(found(here.place(), None)),
+        Err(errno) => Err(errno),
+    };
+    let folder = match folder {
+        Ok(folder) => folder,
+        // Gone since it was listed.
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return show(closed(errno)),
+    };
+    let names = match folder.entries() {
+        Ok(names) => names,
+        Err(errno) => return show(closed(errno)),
+    };
+    for name in names {
+        let name = match name {
+            Ok(name) => name,
+            Err(errno) => return show(closed(errno)),
+        };
+        if !paths::is_set_aside(&name) {
+            walk_kept(&folder, &path.join(&name), here.below(&name), show)?;
+        }
+    }
+    Ok(())
+}
+
+/// The user's own folder, those that a document may lie in, and a folder that lies in these itself.
+const FOLDERS_MAX: usize = 1 + FOLDER_DEPTH + 1;
 
 #[cfg(test)]
 mod tests {
@@ -321,14 +436,18 @@ mod tests {
             ".staging/1.tmp",
             ".trash/7/3/doc",
             ".trash/7/4",
+            ".trash/note",
+            ".trash/x/1",
             ".versions/7/1",
+            ".versions/7/01",
+            ".versions/7/2/doc",
             "7/disk/ towline-trash/7/5",
             "7/disk/ towline-versions/7/2",
         ] {
             std::fs::create_dir_all(uploads.join(file).parent().unwrap()).unwrap();
             std::fs::write(uploads.join(file), "").unwrap();
         }
-        std::fs::create_dir_all(uploads.join(format!("8/{deepest}b/c"))).unwrap();
+        std::fs::create_dir_all(uploads.join(format!("8/{deepest}b/c/d"))).unwrap();
         std::fs::write(uploads.join(format!("8/{deepest}doc")), "").unwrap();
         symlink("/etc", uploads.join("7/link")).unwrap();
         let mut expected = vec![
@@ -338,10 +457,19 @@ mod tests {
             ("uploads/7/.staging/1.tmp".to_owned(), true),
             ("uploads/7/.trash/7/1".to_owned(), true),
             ("uploads/7/link".to_owned(), true),
-            (format!("uploads/8/{deepest}b"), true),
+            (format!("uploads/8/{deepest}b/c"), false),
             (format!("uploads/8/{deepest}doc"), true),
             ("uploads/stray".to_owned(), false),
             ("uploads/x/doc".to_owned(), false),
+            ("uploads/.trash/7/3/doc".to_owned(), true),
+            ("uploads/.trash/7/4".to_owned(), true),
+            ("uploads/.trash/note".to_owned(), false),
+            ("uploads/.trash/x/1".to_owned(), false),
+            ("uploads/.versions/7/1".to_owned(), true),
+            ("uploads/.versions/7/01".to_owned(), false),
+            ("uploads/.versions/7/2/doc".to_owned(), false),
+            ("uploads/7/disk/ towline-trash/7/5".to_owned(), true),
+            ("uploads/7/disk/ towline-versions/7/2".to_owned(), true),
         ];
         expected.sort();
         assert_eq!(found_in(&scan), expected);

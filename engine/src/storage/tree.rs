@@ -34,7 +34,9 @@
 //!    syncs them (P3). It is forgotten once more behind the rename, for what other threads
 //!    remembered in between.
 //! 4. One rename to a name that nothing has (P2: nothing is written over), of one entry, however
-//!    much is in the folder.
+//!    much is in the folder. A folder that has the name is removed first, where nothing but folders
+//!    is in it: no row knows them, or the caller would not have chosen the name. A crash may have
+//!    left them, or a person made them.
 //! 5. The folder with the new name is synced, and then that of the old name. Only then is the move
 //!    told (P3).
 //!
@@ -141,11 +143,12 @@ pub trait TreeStorage: Send + Sync {
         goes_on: GoesOn<'_>,
     ) -> Result<Put, StorageError>;
 
-    /// Moves a file, or a folder with all that is in it, to a name that nothing has. The folders
-    /// above the new name are made. What an earlier call has moved already is made durable again.
+    /// Moves a file, or a folder with all that is in it, to a name that nothing has but, at most, a
+    /// folder of empty folders, which makes way: the caller knows of nothing there. The folders above the new
+    /// name are made. What an earlier call has moved already is made durable again.
     ///
     /// # Errors
-    /// [`StorageError::Exists`] where something has the new name,
+    /// [`StorageError::Exists`] where something else has the new name,
     /// [`StorageError::Lost`] where there is nothing under both names,
     /// [`StorageError::NotAFolder`] where a file has the name of a folder above the new name,
     /// [`StorageError::Unsafe`] where it is neither a file nor a folder, and

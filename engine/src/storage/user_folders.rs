@@ -131,6 +131,54 @@ impl UserFolders {
         Ok((folder, done))
     }
 
+    /// Makes way for something that is to get that name: a folder that has it goes, where nothing
+    /// but folders is in it. No row knows them, or the catalog would not have given the name; they
+    /// have no bytes that could be lost (P1), and no user can see or remove them. Says whether the
+    /// name is free now.
+    ///
+    /// The mount point of a disk that is away stays: it is empty as long as the disk is.
+    pub(super) fn make_way(&self, folder: &UserFolder, name: &OsStr) -> bool {
+        let path = folder.path.join(name);
+        let mut looks = EMPTY_FOLDERS_MAX;
+        let is_empty = self.holds_only_folders(&folder.directory, name, &path, &mut looks);
+        if !is_empty.unwrap_or(false) {
+            return false;
+        }
+        self.forget(&path);
+        let is_gone = remove_empty_folders(&folder.directory, name).is_ok();
+        self.forget(&path);
+        is_gone
+    }
+
+    /// Whether that is a folder below which there are only folders, at most `looks` of them, and
+    /// no disk is mounted at any, or was and is away.
+    fn holds_only_folders(
+        &self,
+        above: &Directory,
+        name: &OsStr,
+        path: &Path,
+        looks: &mut usize,
+    ) -> Result<bool, Errno> {
+        if *looks == 0 || self.mount_points.refuse_if_away(path).is_err() {
+            return Ok(false);
+        }
+        *looks -= 1;
+        let folder = match above.folder(name) {
+            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            folder => folder?,
+        };
+        if rustix::fs::fstat(&folder)?.st_dev != rustix::fs::fstat(above)?.st_dev {
+            return Ok(false);
+        }
+        for below in folder.entries()? {
+            let below = below?;
+            if !self.holds_only_folders(&folder, &below, &path.join(&below), looks)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Opens a final file for reading, and says how long it is and what it is known by; `None`
     /// where there is none.
     pub(super) fn published(
@@ -364,6 +412,19 @@ impl UserFolders {
         }
         self.held(above, (folder, since), unsynced)
     }
+}
+
+/// How many folders make way at most: a crash leaves as many as there are names in a path.
+const EMPTY_FOLDERS_MAX: usize = 64;
+
+/// Removes a folder, with those in it. Whatever else was put there meanwhile stays, with the
+/// folders above it.
+fn remove_empty_folders(above: &Directory, name: &OsStr) -> Result<(), Errno> {
+    let folder = above.folder(name)?;
+    for below in folder.names()? {
+        remove_empty_folders(&folder, &below)?;
+    }
+    above.remove_empty_folder(name)
 }
 
 /// Folders that a sync of the whole file system makes durable.

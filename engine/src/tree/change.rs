@@ -24,15 +24,16 @@ use crate::shared::Shared;
 use crate::storage::{Loss, Spot, StorageError};
 use std::time::{Duration, Instant};
 use towline_state::CatalogError;
-use towline_state::catalog::{self, Move, Node, Refusal, Reply};
+use towline_state::catalog::{self, Move, Node, Refusal};
 use towline_types::{NodeKind, NodePath, UserId};
 
 /// How long a change waits for uploads that are just getting their names below the node, or for
 /// another change that is in its way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The time between two looks at them.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The longest time between two looks at them. Their end is told at once where it is a change;
+/// an upload that fails, and a move that is dropped, are none.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How many intentions are in memory at a time.
 const PAGE: u32 = 256;
@@ -50,20 +51,23 @@ pub(super) fn carry_out(
     shared: &Shared,
     user: UserId,
     may_block: MayBlock,
-    intend: impl Fn() -> Reply<Move>,
+    mut intend: impl FnMut() -> Result<Move, Error>,
 ) -> Result<Changed, Error> {
     let deadline = Instant::now() + PATIENCE;
+    let mut others = None;
     loop {
-        match try_once(shared, user, may_block, &intend) {
+        match try_once(shared, user, may_block, &mut intend) {
             Err(Error::Catalog(CatalogError::Refused(Refusal::Busy)))
                 if Instant::now() < deadline && !shared.stopping.is_cancelled() =>
             {
                 // Documents that have their names and wait for their sync are under way as well.
                 // The lock of the places is not held here: the lock of the sync comes before it.
-                if !deferred::sync_deferred(shared) {
-                    std::thread::sleep(LOOK_AGAIN);
+                deferred::sync_deferred(shared);
+                match &mut others {
+                    // What was in the way may have ended before this thread listens.
+                    None => others = Some(shared.notifier.wait_for(user)),
+                    Some(others) => others.change_or(LOOK_AGAIN),
                 }
-                std::thread::sleep(LOOK_AGAIN);
             }
             done => return done,
         }
@@ -74,14 +78,14 @@ fn try_once(
     shared: &Shared,
     user: UserId,
     may_block: MayBlock,
-    intend: &impl Fn() -> Reply<Move>,
+    intend: &mut impl FnMut() -> Result<Move, Error>,
 ) -> Result<Changed, Error> {
     let guard = shared.places.change(user, may_block);
     if shared.storage.latch().is_closed() {
         return Err(StorageError::ReadOnly.into());
     }
     settle(shared, user, &guard)?;
-    let intended = intend().wait()?;
+    let intended = intend()?;
     failpoint::reach("move.intended");
     let changed = finish(shared, &intended);
     guard.set_unsettled(matches!(&changed, Err(Unfinished::Unknown(_))));
@@ -223,7 +227,7 @@ fn has_moved_nothing(shared: &Shared, intended: &Move, error: &StorageError) -> 
 fn new_place(intended: &Move) -> Option<NodePath> {
     match &intended.to {
         catalog::Spot::Living(path) => Some(NodePath::from(path.clone())),
-        catalog::Spot::Trash(_) => None,
+        catalog::Spot::Trash(_) | catalog::Spot::Version(_) => None,
     }
 }
 
@@ -231,5 +235,6 @@ fn spot(spot: &catalog::Spot) -> Spot {
     match spot {
         catalog::Spot::Living(path) => Spot::Living(path.clone()),
         catalog::Spot::Trash(node) => Spot::Trash(*node),
+        catalog::Spot::Version(document) => Spot::Version(*document),
     }
 }

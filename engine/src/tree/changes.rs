@@ -1,18 +1,23 @@
 //! What has changed in a user's tree: answers from the change log, and waiting for changes.
 
 use super::notifier::ChangeListener;
+use super::pieces::LOOKED_UP_AT_A_TIME;
 use super::request::{DeltaRequest, PAGE_CHANGES_MAX, Since};
 use crate::error::Error;
 use crate::rejection::Rejection;
 use crate::shared::Shared;
 use std::sync::Arc;
-use towline_state::catalog::{Cursor, Delta};
+use towline_state::catalog::{Cursor, Delta, PAGE_TEXT_BYTES};
 use towline_types::{ChangeId, UserId};
+
+/// So many pieces are looked up of a snapshot for each one that would do if nothing was in the
+/// trash: what lies there is passed over, and an answer may be empty for that.
+const SNAPSHOT_PIECES: u32 = 8;
 
 /// What has changed since then, without waiting. Blocks.
 pub(crate) fn delta(shared: &Shared, user: UserId, request: &DeltaRequest) -> Result<Delta, Error> {
     let limit = request.limit.clamp(1, PAGE_CHANGES_MAX);
-    let since = match &request.since {
+    let mut since = match &request.since {
         Since::Nothing => None,
         Since::Cursor(cursor) => Some(*cursor),
         Since::Now => {
@@ -21,7 +26,23 @@ pub(crate) fn delta(shared: &Shared, user: UserId, request: &DeltaRequest) -> Re
             return Ok(Delta { changes: Vec::new(), next, has_more: false, latest: head.last });
         }
     };
-    Ok(shared.catalog.delta(user, since, limit).wait()?)
+    // An answer is of the snapshot, or of the log behind it.
+    let is_snapshot = since.is_none_or(|since| since.is_snapshot());
+    let mut pieces = limit.div_ceil(LOOKED_UP_AT_A_TIME) * SNAPSHOT_PIECES;
+    let (mut changes, mut left, mut text_bytes) = (Vec::new(), limit, 0);
+    loop {
+        let wanted = left.min(LOOKED_UP_AT_A_TIME);
+        let more = shared.catalog.delta(user, since, wanted).wait()?;
+        left = left.saturating_sub(u32::try_from(more.changes.len()).unwrap_or(left));
+        text_bytes += more.changes.iter().map(|change| change.node.text_bytes()).sum::<usize>();
+        pieces -= 1;
+        changes.extend(more.changes);
+        let is_enough = left == 0 || text_bytes >= PAGE_TEXT_BYTES || pieces == 0;
+        if is_enough || !more.has_more || more.next.is_snapshot() != is_snapshot {
+            return Ok(Delta { changes, ..more });
+        }
+        since = Some(more.next);
+    }
 }
 
 /// Waits for changes of a user's tree.

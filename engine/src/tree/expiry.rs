@@ -7,7 +7,9 @@
 //! store. What is deleted here is seen by no user any more: nothing that a list shows, and no
 //! version that is the one of its file.
 //!
-//! The clock has to be trusted: see [`ClockTrust`](crate::expiry::clock_trust::ClockTrust).
+//! The clock has to be trusted: see [`ClockTrust`](crate::expiry::clock_trust::ClockTrust). Where
+//! an operator asks for the deletion ([`cleanup`](crate::cleanup)), the operator answers for the
+//! clock.
 
 use crate::error::Error;
 use crate::failpoint;
@@ -15,7 +17,7 @@ use crate::log;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
 use crate::storage::{Deleted, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use towline_state::CatalogError;
 use towline_state::catalog::{Located, Node, NodeRef, Refusal};
@@ -23,78 +25,121 @@ use towline_types::{DocumentId, Name, NodeId, Timestamp, UserId};
 
 /// The number of rows that one transaction reads or deletes. Other requests to the catalog wait
 /// while it runs.
-const PAGE: u32 = 256;
+const PAGE: u32 = if cfg!(test) { 4 } else { 256 };
 
 /// What a sweep has deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Swept {
+pub struct Swept {
     /// Things that had been removed, each with all that was below it.
-    pub(crate) removed: u64,
+    pub removed: u64,
     /// Older versions of files.
-    pub(crate) versions: u64,
+    pub versions: u64,
     /// Entries of the change log.
-    pub(crate) changes: u64,
+    pub changes: u64,
+    /// The lengths of the files that were deleted.
+    pub bytes: u64,
+    /// Things that had been removed, and older versions, that could not be deleted; the log says
+    /// why.
+    pub left: u64,
 }
 
-/// Deletes everything that is kept no longer, a page at a time, until nothing is left or the
-/// engine is to end. Blocks.
+impl Swept {
+    /// Whether anything was deleted.
+    #[must_use]
+    pub const fn has_deleted(self) -> bool {
+        self.removed + self.versions + self.changes > 0
+    }
+}
+
+/// Deletes everything that is kept no longer by a clock that is trusted, a page at a time, until
+/// nothing is left or the engine is to end. Blocks.
 pub(crate) fn sweep(shared: &Shared) -> Result<Swept, Error> {
+    sweep_where(shared, |kept_for| shared.clock_trust.is_trusted_for(kept_for))
+}
+
+/// The same at once, for an operator who says that the clock is right. Blocks.
+pub(crate) fn sweep_now(shared: &Shared) -> Result<Swept, Error> {
+    sweep_where(shared, |_| true)
+}
+
+/// Deletes what is kept for a time after which the clock is trusted.
+fn sweep_where(shared: &Shared, is_trusted_for: impl Fn(Duration) -> bool) -> Result<Swept, Error> {
     let mut swept = Swept::default();
-    if !shared.clock_trust.is_trusted() || shared.storage.latch().is_closed() {
+    if shared.storage.latch().is_closed() {
         return Ok(swept);
     }
-    sweep_trash(shared, &mut swept)?;
-    sweep_versions(shared, &mut swept)?;
-    sweep_changes(shared, &mut swept)?;
-    Ok(swept)
+    let keep = shared.config.keep;
+    // What cannot be deleted of one kind is no reason to keep the others for ever (P6).
+    let mut all = Ok(());
+    if is_trusted_for(keep.trash) {
+        all = sweep_trash(shared, &mut swept);
+    }
+    if is_trusted_for(keep.versions.daily) {
+        all = all.and(sweep_versions(shared, &mut swept));
+    }
+    if is_trusted_for(keep.changes) {
+        all = all.and(sweep_changes(shared, &mut swept));
+    }
+    all.map(|()| swept)
 }
 
-/// The time `kept_for` before now; none where that is before 1970.
-fn before(shared: &Shared, kept_for: Duration) -> Option<Timestamp> {
+/// The time `kept_for` before now; none where that is before 1970, or where something is kept for
+/// ever.
+pub(crate) fn before(now: Timestamp, kept_for: Duration) -> Option<Timestamp> {
     let kept_ms = u64::try_from(kept_for.as_millis()).ok()?;
-    let moment = shared.clock().now().get().checked_sub(kept_ms)?;
+    let moment = now.get().checked_sub(kept_ms)?;
     Timestamp::try_from(moment).ok()
 }
 
 fn sweep_trash(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
-    let Some(moment) = before(shared, shared.config.keep.trash) else { return Ok(()) };
-    let mut failed = 0;
-    loop {
-        // What could not be deleted comes first the next time, and is passed over.
-        let expired = shared.catalog.expired_trash(moment, PAGE + failed).wait()?;
-        let mut deleted = 0;
-        for (user, root) in expired {
-            if shared.stopping.is_cancelled() {
-                return Ok(());
-            }
-            match delete_removed(shared, user, root) {
-                Ok(true) => deleted += 1,
-                // It is being restored, or the engine is to end.
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(node_id = %root, %user, error = log::chain(&error), "something in the trash could not be deleted");
-                    failed += 1;
+    let Some(moment) = before(shared.clock().now(), shared.config.keep.trash) else {
+        return Ok(());
+    };
+    for user in shared.catalog.users().wait()?.into_iter().flatten() {
+        let (user, mut after) = (user.user_id, None);
+        loop {
+            let expired = shared.catalog.expired_trash(user, moment, after, PAGE).wait()?;
+            for root in expired.nodes {
+                if shared.stopping.is_cancelled() {
+                    return Ok(());
+                }
+                match delete_removed(shared, user, root, swept) {
+                    Ok(true) => swept.removed += 1,
+                    // It is being restored, or a move of this user is not finished: it waits for
+                    // the next sweep, and what was removed after it does not wait for it (P6).
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(node_id = %root, %user, error = log::chain(&error), "something in the trash could not be deleted");
+                        swept.left += 1;
+                    }
                 }
             }
-        }
-        swept.removed += deleted;
-        if deleted == 0 {
-            return Ok(());
+            after = expired.next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    Ok(())
 }
 
 /// Whether a removed node is kept no longer: from then on it is deleted, and not restored. While
 /// the clock is not trusted nothing is.
 pub(super) fn is_past_its_time(shared: &Shared, removed: &Node) -> bool {
-    let moment = before(shared, shared.config.keep.trash);
-    shared.clock_trust.is_trusted()
+    let kept_for = shared.config.keep.trash;
+    let moment = before(shared.clock().now(), kept_for);
+    shared.clock_trust.is_trusted_for(kept_for)
         && removed.deleted_at.is_some_and(|at| moment.is_some_and(|moment| at < moment))
 }
 
 /// Deletes one thing that was removed, with all that is below it; returns whether all of it is
 /// gone.
-fn delete_removed(shared: &Shared, user: UserId, root: NodeId) -> Result<bool, Error> {
+fn delete_removed(
+    shared: &Shared,
+    user: UserId,
+    root: NodeId,
+    swept: &mut Swept,
+) -> Result<bool, Error> {
     // A restoration that began before the time was over ends first; none begins from now on.
     drop(shared.places.change(user, MayBlock::on_own_thread()));
     if shared.places.may_differ(user) {
@@ -105,7 +150,7 @@ fn delete_removed(shared: &Shared, user: UserId, root: NodeId) -> Result<bool, E
         Ok(_) | Err(CatalogError::Refused(Refusal::NoSuchNode)) => return Ok(false),
         Err(error) => return Err(error.into()),
     }
-    let (mut unknown, mut current) = (None, Vec::new());
+    let (mut unknown, mut current, mut bytes) = (None, Vec::new(), 0);
     let mut judge = |below: &[Name]| {
         if shared.stopping.is_cancelled() {
             return Verdict::Stop;
@@ -113,6 +158,7 @@ fn delete_removed(shared: &Shared, user: UserId, root: NodeId) -> Result<bool, E
         match shared.catalog.in_trash(user, root, below).wait() {
             Ok(Some(document)) => {
                 current.push(document.document_id);
+                bytes += document.filesize.get();
                 Verdict::Delete
             }
             Ok(None) => Verdict::Keep,
@@ -138,15 +184,16 @@ fn delete_removed(shared: &Shared, user: UserId, root: NodeId) -> Result<bool, E
     for versions in current.chunks(PAGE as usize) {
         shared.storage.delete_versions(user, versions)?;
     }
-    let mut after = None;
-    loop {
-        let versions = shared.catalog.versions_in_trash(root, after, PAGE).wait()?;
-        let Some(last) = versions.last() else { break };
-        after = Some(*last);
-        shared.storage.delete_versions(user, &versions)?;
-    }
     failpoint::reach("expiry.deleted");
+    swept.bytes += bytes;
     loop {
+        if shared.stopping.is_cancelled() {
+            return Ok(false);
+        }
+        let versions = shared.catalog.versions_in_trash(user, root, PAGE).wait()?;
+        if !versions.is_empty() {
+            swept.bytes += delete_versions(shared, user, versions)?;
+        }
         match shared.catalog.forget_trash(user, root, PAGE).wait() {
             Ok(true) => return Ok(true),
             Ok(false) => {}
@@ -158,7 +205,7 @@ fn delete_removed(shared: &Shared, user: UserId, root: NodeId) -> Result<bool, E
 
 fn sweep_versions(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
     let (retention, now) = (shared.config.keep.versions, shared.clock().now());
-    let mut after = None;
+    let (mut after, mut told) = (None, BTreeSet::new());
     loop {
         let expired = shared.catalog.expired_versions(after, retention, now, PAGE).wait()?;
         let mut of_users: BTreeMap<UserId, Vec<DocumentId>> = BTreeMap::new();
@@ -169,10 +216,21 @@ fn sweep_versions(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
             if shared.stopping.is_cancelled() {
                 return Ok(());
             }
-            shared.storage.delete_versions(user, &versions)?;
-            failpoint::reach("expiry.versions_deleted");
-            swept.versions += versions.len() as u64;
-            shared.catalog.forget_versions(versions).wait()?;
+            let count = versions.len() as u64;
+            match delete_versions(shared, user, versions) {
+                Ok(bytes) => {
+                    swept.versions += count;
+                    swept.bytes += bytes;
+                }
+                // The disk of one user may be away for months: the versions of all others go
+                // meanwhile (P6).
+                Err(error) => {
+                    swept.left += count;
+                    if told.insert(user) {
+                        tracing::warn!(%user, error = log::chain(&error), "older versions could not be deleted");
+                    }
+                }
+            }
         }
         after = expired.next;
         if after.is_none() {
@@ -181,8 +239,19 @@ fn sweep_versions(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
     }
 }
 
+/// Deletes earlier versions of a user's files, and returns how many bytes they had.
+fn delete_versions(shared: &Shared, user: UserId, versions: Vec<DocumentId>) -> Result<u64, Error> {
+    let bytes = shared.catalog.bytes_of(versions.clone()).wait()?;
+    shared.storage.delete_versions(user, &versions)?;
+    failpoint::reach("expiry.versions_deleted");
+    shared.catalog.forget_versions(versions).wait()?;
+    Ok(bytes)
+}
+
 fn sweep_changes(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
-    let Some(moment) = before(shared, shared.config.keep.changes) else { return Ok(()) };
+    let Some(moment) = before(shared.clock().now(), shared.config.keep.changes) else {
+        return Ok(());
+    };
     for user in shared.catalog.users().wait()?.into_iter().flatten() {
         loop {
             if shared.stopping.is_cancelled() {
@@ -202,16 +271,16 @@ fn sweep_changes(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::storage::{MemoryStorage, Spot, TreeStorage as _};
-    use crate::tree::request::{DeltaRequest, Since};
+    use crate::tree::request::{DeltaRequest, ListFilter, Since};
     use crate::{
-        Account, Clock, Engine, EngineConfig, NewUpload, Origin, RejectionKind, SendingMode,
+        Account, Clock, Engine, EngineConfig, Keep, NewUpload, Origin, RejectionKind, SendingMode,
     };
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use tempfile::TempDir;
     use tokio::runtime::Handle;
     use tokio::task::block_in_place;
-    use towline_state::catalog::{Cursor, Length, RemovalGuard, ResetReason};
+    use towline_state::catalog::{Cursor, Length, RemovalGuard, ResetReason, Retention};
     use towline_testkit::{path, size};
     use towline_types::{NodePath, OnConflict};
 
@@ -223,18 +292,29 @@ mod tests {
         storage: MemoryStorage,
         engine: Engine,
         passed_ms: Arc<AtomicU64>,
+        /// How far the wall clock alone is ahead.
+        wall_ms: Arc<AtomicU64>,
         _folder: TempDir,
     }
 
     impl Kept {
         async fn new() -> Self {
+            Self::keeping(Keep::default()).await
+        }
+
+        async fn keeping(keep: Keep) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let passed_ms = Arc::<AtomicU64>::default();
             let mut config = EngineConfig::new(folder.path());
             config.reserve_bytes = 0;
+            config.keep = keep;
             let (wall, steady) = (Arc::clone(&passed_ms), Arc::clone(&passed_ms));
-            let now =
-                move || Timestamp::try_from(20_000 * DAY_MS + wall.load(Ordering::SeqCst)).unwrap();
+            let wall_ms = Arc::<AtomicU64>::default();
+            let ahead = Arc::clone(&wall_ms);
+            let now = move || {
+                let passed = wall.load(Ordering::SeqCst) + ahead.load(Ordering::SeqCst);
+                Timestamp::try_from(20_000 * DAY_MS + passed).unwrap()
+            };
             let steady = move || Duration::from_millis(steady.load(Ordering::SeqCst));
             config.clock = Clock::with_steady(now, steady);
             let storage = MemoryStorage::new(1 << 20);
@@ -243,7 +323,7 @@ mod tests {
             let engine = block_in_place(open).unwrap();
             let user = engine.add_user("ada").await.unwrap().user_id;
             let account = engine.account(user, Origin::new("a test"));
-            Self { account, storage, engine, passed_ms, _folder: folder }
+            Self { account, storage, engine, passed_ms, wall_ms, _folder: folder }
         }
 
         fn pass_days(&self, days: u64) {
@@ -298,7 +378,9 @@ mod tests {
         for spot in [Spot::Trash(removed), Spot::Version(old)] {
             assert_eq!(kept.storage.is_there(user, &spot).unwrap(), None, "{spot:?}");
         }
-        assert!(kept.account.trash(None, 10).await.unwrap().entries.is_empty());
+        assert!(
+            kept.account.trash(ListFilter::default(), None, 10).await.unwrap().entries.is_empty()
+        );
         assert!(kept.account.stat(at("stays")).await.is_ok());
         assert_eq!(kept.sweep(), Swept::default());
     }
@@ -340,5 +422,86 @@ mod tests {
         let reset = kept.account.delta(since(beginning)).await.unwrap_err();
         assert_eq!(reset.kind, RejectionKind::CursorReset { reason: ResetReason::Expired });
         assert_eq!(kept.account.delta(since(later)).await.unwrap().changes.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_move_that_is_not_finished_keeps_nothing_of_others() {
+        let kept = Kept::new().await;
+        let other = kept.engine.add_user("bob").await.unwrap().user_id;
+        let bob = kept.engine.account(other, Origin::new("a test"));
+        for account in [&kept.account, &bob] {
+            // More than one page of it.
+            for n in 0..=PAGE {
+                let made = account
+                    .make_folder(NodePath::typed(&format!("{n}")).unwrap(), None)
+                    .await
+                    .unwrap();
+                let node = NodeRef::Id(made.node.node_id);
+                account.remove(node, RemovalGuard::default()).await.unwrap();
+            }
+        }
+        let shared = Arc::clone(&kept.account.watch().shared);
+        shared.places.leave_unsettled(UserId::MIN);
+        kept.pass_days(31);
+        // What waits has not failed. (The engine sweeps by itself, too.)
+        assert_eq!(kept.sweep().left, 0);
+        assert!(bob.trash(ListFilter::default(), None, 10).await.unwrap().entries.is_empty());
+        assert_eq!(
+            kept.account.trash(ListFilter::default(), None, 10).await.unwrap().entries.len(),
+            PAGE as usize + 1
+        );
+    }
+
+    const FOR_EVER: Duration = Duration::MAX;
+
+    /// The same time for everything.
+    fn all_for(time: Duration) -> Keep {
+        let versions = Retention { all: time, hourly: time, daily: time };
+        Keep { trash: time, versions, changes: time }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_kept_for_ever_outlives_ten_years() {
+        let kept = Kept::keeping(all_for(FOR_EVER)).await;
+        for content in [b"one", b"two", b"six"] {
+            kept.put("doc", content).await;
+        }
+        kept.put("gone", b"four").await;
+        let removed = kept.account.remove(at("gone"), RemovalGuard::default()).await.unwrap();
+        kept.pass_days(3650);
+        assert_eq!(kept.sweep(), Swept::default());
+        assert_eq!(kept.account.versions(at("doc"), None, 10).await.unwrap().versions.len(), 3);
+        assert!(kept.account.restore(NodeRef::Id(removed.node.node_id)).await.is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_kept_at_all_goes_at_once_whatever_the_clock_says() {
+        let kept = Kept::keeping(all_for(Duration::ZERO)).await;
+        let old = kept.put("doc", b"one").await;
+        kept.put("doc", b"two").await;
+        kept.put("gone", b"four").await;
+        kept.account.remove(at("gone"), RemovalGuard::default()).await.unwrap();
+        // No day has to pass, and no half day in which the clock is watched.
+        kept.passed_ms.fetch_add(1, Ordering::SeqCst);
+        // The engine sweeps by itself, too, so how much is left for this sweep is not known.
+        assert_eq!(kept.sweep().left, 0);
+        assert_eq!(kept.storage.is_there(UserId::MIN, &Spot::Version(old)).unwrap(), None);
+        assert_eq!(kept.account.versions(at("doc"), None, 10).await.unwrap().versions.len(), 1);
+        assert!(
+            kept.account.trash(ListFilter::default(), None, 10).await.unwrap().entries.is_empty()
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_operator_who_asks_answers_for_the_clock() {
+        let keep = all_for(Duration::from_secs(86_400));
+        let kept = Kept::keeping(keep).await;
+        kept.put("gone", b"four").await;
+        kept.account.remove(at("gone"), RemovalGuard::default()).await.unwrap();
+        // Only the wall clock has gone on: it may be wrong.
+        kept.wall_ms.fetch_add(2 * DAY_MS, Ordering::SeqCst);
+        assert_eq!(kept.sweep(), Swept::default());
+        let shared = Arc::clone(&kept.account.watch().shared);
+        assert_eq!(block_in_place(|| sweep_now(&shared)).unwrap().removed, 1);
     }
 }

@@ -1,12 +1,21 @@
 //! Folders and links that are made.
 //!
-//! A folder is made on the disk first, durably, and then in the catalog: a client that hears of it
-//! finds it after any crash (P3). Cut off in between, an empty folder lies on the disk of which no
-//! row knows; the next upload or folder of that name takes it over (P4). A link is a row alone, and
-//! the folders above it are made as for a folder.
+//! 1. A look at the catalog refuses what can be refused, before anything is made.
+//! 2. The folder is made on the disk, with those above it, durably.
+//! 3. The catalog gets the rows: a client that hears of a folder finds it after any crash (P3).
+//!
+//! Where step 2 fails halfway, or step 3 is refused since the name was taken meanwhile, the folders
+//! that are there by then become nodes: see [`made_folders`]. A crash between the steps 2 and 3
+//! leaves empty folders on the disk of which no row knows; the next folder or file of that name
+//! takes their place (P4). The catalog is not asked first: a row would then tell of a folder that a
+//! crash may have kept from the disk, and would cost a second commit for each folder.
+//!
+//! A link is a row alone, and the folders above it are made as for a folder.
 
 use crate::error::Error;
 use crate::failpoint;
+use crate::made_folders;
+use crate::may_block::MayBlock;
 use crate::presence;
 use crate::shared::Shared;
 use crate::tree::request::{NewLink, PlacedNode};
@@ -20,14 +29,18 @@ pub(crate) fn make_folder(
     user: UserId,
     path: &NodePath,
     mode: Option<PermissionBits>,
+    may_block: MayBlock,
 ) -> Result<PlacedNode, Error> {
     let made = with_free_name(shared, user, path, || {
-        let planned = shared.catalog.plan_folder(user, path.clone()).wait()?;
-        if planned.is_none() {
-            make_on_disk(shared, user, path)?;
+        // A look costs no transaction, and it sees only what survives a power cut (P3). A folder
+        // that is put again is there, as a rule.
+        if let Some(node) = shared.catalog.plan_folder(user, path.clone()).wait()? {
+            return Ok(Made { node, existing: true });
         }
-        let now = shared.clock().now();
-        Ok(shared.catalog.make_folder(user, path.clone(), mode, now).wait()?)
+        in_folder(shared, user, path, may_block, || {
+            let now = shared.clock().now();
+            Ok(shared.catalog.make_folder(user, path.clone(), mode, now).wait()?)
+        })
     })?;
     if made.existing && mode.is_some() && mode != made.node.mode {
         let (node_id, now) = (made.node.node_id, shared.clock().now());
@@ -44,19 +57,43 @@ pub(crate) fn make_link(
     shared: &Shared,
     user: UserId,
     link: &NewLink,
+    may_block: MayBlock,
 ) -> Result<PlacedNode, Error> {
     let NewLink { path, target, mtime, on_conflict } = link;
+    let place = path.to_document().ok_or(Error::OwnFolder)?;
+    let folder = path.parent().unwrap_or_default();
     let made = with_free_name(shared, user, path, || {
-        if let Some(folder) = path.parent() {
-            make_on_disk(shared, user, &folder)?;
+        // As for a folder.
+        let plan = shared.catalog.plan_link(user, place.clone(), target.clone(), *on_conflict);
+        if let Some(node) = plan.wait()? {
+            return Ok(Made { node, existing: true });
         }
-        let place = path.to_document().ok_or(Error::OwnFolder)?;
-        let (target, now) = (target.clone(), shared.clock().now());
-        Ok(shared.catalog.make_link(user, place, target, *mtime, *on_conflict, now).wait()?)
+        in_folder(shared, user, &folder, may_block, || {
+            let (place, target, now) = (place.clone(), target.clone(), shared.clock().now());
+            Ok(shared.catalog.make_link(user, place, target, *mtime, *on_conflict, now).wait()?)
+        })
     })?;
     // Another name may have been chosen, in the same folder.
     let path = path.parent().and_then(|folder| folder.join(made.node.name.clone()).ok());
     Ok(told(shared, user, path.unwrap_or_default(), made))
+}
+
+/// Makes a folder on the disk, and then the rows. Where one of them fails, the folders that lie on
+/// the disk become nodes all the same.
+fn in_folder(
+    shared: &Shared,
+    user: UserId,
+    folder: &NodePath,
+    may_block: MayBlock,
+    make_rows: impl FnOnce() -> Result<Made, Error>,
+) -> Result<Made, Error> {
+    let made = make_on_disk(shared, user, folder).and_then(|()| make_rows());
+    if made.is_err() {
+        // While a change has the name, no row can be made of it.
+        let _settled = shared.places.change(user, may_block);
+        made_folders::record(shared, user, folder);
+    }
+    made
 }
 
 fn make_on_disk(shared: &Shared, user: UserId, folder: &NodePath) -> Result<(), Error> {
@@ -69,7 +106,9 @@ fn make_on_disk(shared: &Shared, user: UserId, folder: &NodePath) -> Result<(), 
 }
 
 fn told(shared: &Shared, user: UserId, path: NodePath, made: Made) -> PlacedNode {
-    shared.notifier.raise(user);
+    if !made.existing {
+        shared.notifier.raise(user);
+    }
     PlacedNode { node: made.node, path: Some(path), existing: made.existing }
 }
 

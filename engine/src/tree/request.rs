@@ -3,12 +3,14 @@
 use crate::page_hold::PageHold;
 use std::time::Duration;
 use towline_state::catalog::{
-    Delta, ListPage, ListPosition, Node, NodeRef, RemovalGuard, TrashPage, TrashPosition,
-    VersionPage,
+    Delta, DurableOffset, ListPage, ListPosition, Node, NodeRef, RemovalGuard, TrashPage,
+    TrashPosition, VersionPage,
 };
 use towline_types::{
-    ChangeId, DocumentId, LinkTarget, ModifiedTime, NodePath, OnConflict, PermissionBits,
+    ChangeId, DocumentId, DocumentPath, LinkTarget, ModifiedTime, NamePattern, NodeKind, NodePath,
+    Offset, OnConflict, PermissionBits, Timestamp,
 };
+use towline_upload::{Length, Phase};
 
 /// The most entries of a page of a listing, of the trash or of the versions of a file. A request
 /// for more gets as many, and where they go on.
@@ -28,11 +30,20 @@ pub enum TreeRequest {
     Stat(NodeRef),
     /// What lies in a folder.
     List(ListRequest),
-    /// What was removed, the latest removal first.
+    /// What was removed, the latest removal last.
     Trash {
+        /// Which of it.
+        filter: ListFilter,
         /// Where the page before ended.
         after: Option<TrashPosition>,
         /// The most entries of the page, see [`PAGE_ENTRIES_MAX`].
+        limit: u32,
+    },
+    /// The uploads of the user that are not complete, in the order of their numbers.
+    Uploads {
+        /// The last upload of the page before.
+        after: Option<DocumentId>,
+        /// The most uploads of the page, see [`PAGE_ENTRIES_MAX`].
         limit: u32,
     },
     /// The versions of a file, the latest first.
@@ -58,7 +69,7 @@ pub enum TreeRequest {
     Move {
         /// What is moved.
         node: NodeRef,
-        /// Its new place. Folders above it that are missing are made.
+        /// Its new place. The folder in which it is to lie has to be there.
         to: NodePath,
         /// Where given, only the place that this change gave it is left.
         place_rev: Option<ChangeId>,
@@ -89,7 +100,11 @@ impl TreeRequest {
     /// Whether the answer may be as long as a page.
     pub(crate) const fn has_long_answer(&self) -> bool {
         match self {
-            Self::List(_) | Self::Trash { .. } | Self::Versions { .. } | Self::Delta(_) => true,
+            Self::List(_)
+            | Self::Trash { .. }
+            | Self::Uploads { .. }
+            | Self::Versions { .. }
+            | Self::Delta(_) => true,
             Self::Stat(_)
             | Self::MakeFolder { .. }
             | Self::MakeLink(_)
@@ -109,10 +124,29 @@ pub struct ListRequest {
     pub folder: NodeRef,
     /// Whether what lies in the folders below is listed too.
     pub depth: towline_state::catalog::Depth,
+    /// Which of it.
+    pub filter: ListFilter,
     /// Where the page before ended.
     pub after: Option<ListPosition>,
     /// The most entries of the page, see [`PAGE_ENTRIES_MAX`].
     pub limit: u32,
+}
+
+/// Which nodes a listing shows: those that each given part matches. What lies in a folder that is
+/// not shown may be shown. The default shows all.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// The kinds; where there is none, all.
+    pub kinds: Vec<NodeKind>,
+    /// A pattern for the own name of the node.
+    pub name: Option<NamePattern>,
+}
+
+impl ListFilter {
+    pub(super) fn matches(&self, node: &Node) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&node.kind))
+            && self.name.as_ref().is_none_or(|pattern| pattern.matches(&node.name))
+    }
 }
 
 /// A link that is to be made.
@@ -145,7 +179,7 @@ pub struct DeltaRequest {
 pub enum Since {
     /// With everything that is there.
     Nothing,
-    /// Behind the change that is the last one now: the answer is a cursor alone.
+    /// Behind the change that is the last one now: the answer is a cursor alone, and comes at once.
     Now,
     /// Where an earlier answer ended.
     Cursor(towline_state::catalog::Cursor),
@@ -179,6 +213,36 @@ pub struct PlacedNode {
     pub existing: bool,
 }
 
+/// An upload that is not complete.
+#[derive(Debug, Clone)]
+pub struct UnfinishedUpload {
+    /// Its document.
+    pub document_id: DocumentId,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The folder and name that it asks for.
+    pub path: DocumentPath,
+    /// Every byte before it is here and verified.
+    pub received: Offset,
+    /// Every byte before it survives a power cut.
+    pub durable: DurableOffset,
+    /// The length of the whole file, as far as it is known.
+    pub length: Length,
+    /// A writer has its lease.
+    pub is_active: bool,
+    /// When it is given up if no byte comes.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Some of the uploads of a user that are not complete, in the order of their numbers.
+#[derive(Debug, Clone)]
+pub struct UploadPage {
+    /// The uploads.
+    pub uploads: Vec<UnfinishedUpload>,
+    /// Behind which of them the next page begins; nothing where this is the last.
+    pub next: Option<DocumentId>,
+}
+
 /// The answer to a [`TreeRequest`].
 #[derive(Debug)]
 pub enum TreeAnswer {
@@ -202,6 +266,13 @@ pub enum TreeAnswer {
     Trash {
         /// What was removed.
         page: TrashPage,
+        /// What ends when the door drops this answer.
+        hold: PageHold,
+    },
+    /// A page of the uploads that are not complete.
+    Uploads {
+        /// The uploads.
+        page: UploadPage,
         /// What ends when the door drops this answer.
         hold: PageHold,
     },

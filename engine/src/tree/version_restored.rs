@@ -6,8 +6,10 @@
 //! the current version, which stays as an older one (P1). So the older version stays too, nothing
 //! that was told of a version ever changes, and the change is one of the content like any other.
 
+use super::change::LOOK_AGAIN;
 use super::request::PlacedNode;
 use crate::error::Error;
+use crate::large_reads;
 use crate::may_block::MayBlock;
 use crate::presence;
 use crate::publish::reserved_name::PublishSpec;
@@ -17,33 +19,31 @@ use crate::shared::Shared;
 use crate::storage::{Copied, Publishable, Published, Spot};
 use crate::uploads;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use towline_state::CatalogError;
 use towline_state::catalog::{
-    Bytes, Created, Document, Kept, NewDocument, NodeRef, NodeWish, Refusal, Unless,
+    Bytes, Created, Document, Kept, Located, NewDocument, NodeRef, NodeWish, Refusal, Unless,
 };
-use towline_types::{DocumentId, FileHash, NodeId, Offset, OnConflict, SecondDigest, UserId};
+use towline_types::{
+    DocumentId, FileHash, NodeId, NodeKind, Offset, OnConflict, SecondDigest, UserId,
+};
 use towline_upload::{Length, Phase};
 
-/// The time between two looks at what a publishing waits for.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Gives the file that version's bytes again. `goes_on` is called with the number of copied bytes.
-/// Blocks.
+/// Gives the file that version's bytes again; the copying stops where the session comes to its end
+/// (`ending`). Blocks, on a thread of the runtime.
 pub(crate) fn restore_version(
     shared: &Shared,
     user: UserId,
     file: NodeRef,
     version: DocumentId,
     may_block: MayBlock,
-    goes_on: &mut dyn FnMut(Offset) -> bool,
+    ending: &CancellationToken,
 ) -> Result<PlacedNode, Error> {
-    let placed = super::stat(shared, user, file)?;
-    let node_id = placed.node.node_id;
+    let goes_on = &mut |_| !ending.is_cancelled();
     let no_such = || Error::Catalog(CatalogError::Refused(Refusal::NoSuchNode));
-    if placed.path.is_none() {
-        return Err(no_such());
-    }
+    let placed = current(shared, user, file, version, may_block)?;
+    let node_id = placed.node.node_id;
     if placed.node.version.is_some_and(|current| current.document_id == version) {
         return Ok(placed);
     }
@@ -73,12 +73,46 @@ pub(crate) fn restore_version(
         refused => {
             // No row was committed: the copy belongs to no document.
             shared.storage.discard(document_id)?;
-            return Err(refused.err().map_or(Error::Contended, Error::from));
+            return Err(match refused {
+                // The file was removed meanwhile.
+                Err(CatalogError::Refused(Refusal::Conflict { current: None })) => no_such(),
+                refused => refused.err().map_or(Error::Contended, Error::from),
+            });
         }
     };
     let advance = Publishing::of_whole(shared, spec, (staging, guard), row, None)?;
-    complete(shared, advance, may_block)?;
+    complete(shared, user, advance, (may_block, ending))?;
     super::stat(shared, user, NodeRef::Id(node_id))
+}
+
+/// The file as it is now. One whose current version was lost is in the trash with those that are
+/// kept: it comes back with the last of them, and then any of them can be had (P1).
+fn current(
+    shared: &Shared,
+    user: UserId,
+    file: NodeRef,
+    version: DocumentId,
+    may_block: MayBlock,
+) -> Result<PlacedNode, Error> {
+    let no_such = || Error::Catalog(CatalogError::Refused(Refusal::NoSuchNode));
+    let node = match super::stat(shared, user, file.clone()) {
+        Ok(placed) if placed.path.is_some() => return Ok(placed),
+        Ok(placed) => placed.node,
+        Err(Error::Catalog(CatalogError::Refused(Refusal::NoSuchNode))) => {
+            let NodeRef::Path(path) = file else { return Err(no_such()) };
+            match shared.catalog.find_in_trash(user, path).wait()? {
+                Some(Located::InTrash { node, .. }) => node,
+                _ => return Err(no_such()),
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    let old = uploads::document_of(shared, user, version, may_block)?;
+    let has_lost_content = node.kind == NodeKind::File && node.version.is_none();
+    if !has_lost_content || old.node_id != Some(node.node_id) {
+        return Err(no_such());
+    }
+    super::restore(shared, user, NodeRef::Id(node.node_id), may_block)
 }
 
 /// The row of the new version.
@@ -135,7 +169,13 @@ fn copy(
 }
 
 /// Does all steps of a publishing, on this thread.
-fn complete(shared: &Shared, mut advance: Advance, may_block: MayBlock) -> Result<(), Error> {
+fn complete(
+    shared: &Shared,
+    user: UserId,
+    mut advance: Advance,
+    (may_block, ending): (MayBlock, &CancellationToken),
+) -> Result<(), Error> {
+    let mut others = None;
     loop {
         let mut publishing = match advance {
             Advance::Done(receipt) => {
@@ -145,14 +185,15 @@ fn complete(shared: &Shared, mut advance: Advance, may_block: MayBlock) -> Resul
             Advance::Continue(publishing) => publishing,
         };
         if publishing.waits_for_move() {
-            std::thread::sleep(LOOK_AGAIN);
-            publishing.look_again();
-        }
-        while publishing.wants_turn() && !shared.stopping.is_cancelled() {
-            match Arc::clone(&shared.large_reads).try_acquire_owned() {
-                Ok(turn) => publishing.take_turn(Some(turn)),
-                Err(_) => std::thread::sleep(LOOK_AGAIN),
+            match &mut others {
+                // What was in the way may have ended before this thread listens.
+                None => others = Some(shared.notifier.wait_for(user)),
+                Some(others) => others.change_or(LOOK_AGAIN),
             }
+        }
+        if publishing.wants_turn() {
+            let permit = large_reads::permit(shared, ending.clone(), || {});
+            publishing.take_turn(Handle::current().block_on(permit));
         }
         advance = publishing.advance(shared, Some(may_block), &mut |_| {})?;
     }

@@ -5,8 +5,15 @@ use super::{Content, PAGE, Verification, VerifyError, Wrong};
 use crate::storage::{Spot, StorageError};
 use std::fs::File;
 use std::path::PathBuf;
-use towline_state::catalog::{Document, FileStamp, Kept};
-use towline_types::{DocumentPath, FileSize, Name};
+use towline_state::CatalogError;
+use towline_state::catalog::{
+    self, Change, Changed, Cursor, Document, FileStamp, Kept, LogHead, Move, Op, Refusal,
+};
+use towline_types::{DocumentPath, FileHash, FileSize, Name, UserId};
+
+/// How many changes of a user are looked at for one that has moved something; after more of them
+/// something may have been moved.
+const CHANGES: u32 = 500;
 
 /// Where the file of a row lies.
 pub(super) enum Lies<'a> {
@@ -28,6 +35,56 @@ impl<'a> Lies<'a> {
     }
 }
 
+/// Where a change leads to that is just being made.
+enum Destination {
+    InPlace(DocumentPath),
+    Kept(Spot, Vec<Name>),
+}
+
+impl Destination {
+    /// Where something lies after that move; nothing where it is not moved by it.
+    fn of(intended: &Move, lies: &Lies<'_>) -> Option<Self> {
+        let below = match (&intended.from, lies) {
+            (catalog::Spot::Living(from), Lies::InPlace(path)) => {
+                let (from, path) = (names(from), names(path));
+                path.strip_prefix(&from[..])?.to_vec()
+            }
+            (catalog::Spot::Trash(from), Lies::Kept(Spot::Trash(root), below)) if from == root => {
+                below.to_vec()
+            }
+            (catalog::Spot::Version(from), Lies::Kept(Spot::Version(version), _))
+                if from == version =>
+            {
+                Vec::new()
+            }
+            _ => return None,
+        };
+        match &intended.to {
+            catalog::Spot::Trash(node) => Some(Self::Kept(Spot::Trash(*node), below)),
+            catalog::Spot::Version(version) => Some(Self::Kept(Spot::Version(*version), below)),
+            catalog::Spot::Living(to) => {
+                let mut path = names(to);
+                path.extend(below);
+                let filename = path.pop()?;
+                DocumentPath::new(path, filename).ok().map(Self::InPlace)
+            }
+        }
+    }
+
+    fn lies(&self) -> Lies<'_> {
+        match self {
+            Self::InPlace(path) => Lies::InPlace(path),
+            Self::Kept(spot, below) => Lies::Kept(spot.clone(), below),
+        }
+    }
+}
+
+/// All names of a path.
+fn names(path: &DocumentPath) -> Vec<Name> {
+    let filename = std::iter::once(path.filename());
+    path.folder().iter().chain(filename).cloned().collect()
+}
+
 impl Verification<'_> {
     /// What is wrong with the file of a row that says where it lies, and with which
     /// hash.
@@ -37,12 +94,30 @@ impl Verification<'_> {
     ) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
         // The schema's own checks see to it that such a row has both.
         let (Some(lies), Some(blake3)) = (Lies::of(row), row.blake3) else { return Ok(None) };
-        let path = self.path_of(row, &lies);
+        let wrong = self.file(row, &lies, blake3)?;
+        if wrong.is_some() {
+            for other in self.under_way(row, &lies)? {
+                if self.file(row, &other.lies(), blake3)?.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// What is wrong with the file that lies there.
+    fn file(
+        &mut self,
+        row: &Document,
+        lies: &Lies<'_>,
+        blake3: FileHash,
+    ) -> Result<Option<(PathBuf, Wrong)>, VerifyError> {
+        let path = self.path_of(row, lies);
         let expected = Content { filesize: row.filesize, blake3: Some(blake3) };
-        let (file, filesize) = match self.open(row, &lies) {
+        let (file, filesize) = match self.open(row, lies) {
             Ok(Some(found)) => found,
             Ok(None) => {
-                let deserted = self.is_deserted(row, &lies)?;
+                let deserted = self.is_deserted(row, lies)?;
                 return Ok(Some((path, Wrong::Missing { replaced: false, deserted })));
             }
             // A link, a folder, or a file in the place of one of the folders.
@@ -97,18 +172,71 @@ impl Verification<'_> {
     /// While a move of this user is intended, what it moves may lie under its old name or its new
     /// one: the server finishes the move when it starts, and nothing is missing.
     fn is_deserted(&self, row: &Document, lies: &Lies<'_>) -> Result<bool, VerifyError> {
+        if self.is_moving(row.user_id)? {
+            return Ok(true);
+        }
+        let Lies::InPlace(place) = lies else {
+            return Ok(
+                row.stamp.is_none_or(is_on_mount) && !self.scan.was_kept_set_aside(row.document_id)
+            );
+        };
+        Ok(self.scan.may_be_unmounted(row.user_id, place, row.stamp)?
+            && !self.scan.was_set_aside(row.document_id, row.user_id, place))
+    }
+
+    /// Where the file lies as well, by a change that is just being made: the disk comes before the
+    /// row. A file that is being replaced may be a version already, and what is being moved may be
+    /// there.
+    fn under_way(&self, row: &Document, lies: &Lies<'_>) -> Result<Vec<Destination>, VerifyError> {
+        let mut found = Vec::new();
+        if let (Lies::InPlace(_), Some(node)) = (lies, row.node_id)
+            && self.catalog.incoming(node).wait()?.is_some()
+        {
+            found.push(Destination::Kept(Spot::Version(row.document_id), Vec::new()));
+        }
         let mut after = None;
         loop {
             let moves = self.catalog.moves(after, PAGE).wait()?;
-            if moves.iter().any(|intended| intended.node.user_id == row.user_id) {
+            let Some(last) = moves.last() else { return Ok(found) };
+            after = Some(last.node.node_id);
+            let own = moves.iter().filter(|intended| intended.node.user_id == row.user_id);
+            found.extend(own.filter_map(|intended| Destination::of(intended, lies)));
+        }
+    }
+
+    /// Whether something of that user is being moved, or was since then, or may have been where nothing
+    /// says since when.
+    pub(super) fn was_moved(
+        &self,
+        user: UserId,
+        since: Option<&LogHead>,
+    ) -> Result<bool, VerifyError> {
+        let Some(since) = since else { return Ok(true) };
+        // The move first: its intention goes with the change.
+        if self.is_moving(user)? {
+            return Ok(true);
+        }
+        let cursor = Some(Cursor::at(user, since));
+        let delta = match self.catalog.delta(user, cursor, CHANGES).wait() {
+            Err(CatalogError::Refused(Refusal::CursorReset { .. })) => return Ok(true),
+            delta => delta?,
+        };
+        // What is new moves nothing that was there.
+        let moves = |change: &Change| change.op != Op::Create || change.changed == Changed::Place;
+        Ok(delta.has_more || delta.changes.iter().any(moves))
+    }
+
+    /// Whether something of that user is just being moved.
+    pub(super) fn is_moving(&self, user: UserId) -> Result<bool, VerifyError> {
+        let mut after = None;
+        loop {
+            let moves = self.catalog.moves(after, PAGE).wait()?;
+            if moves.iter().any(|intended| intended.node.user_id == user) {
                 return Ok(true);
             }
-            let Some(last) = moves.last() else { break };
+            let Some(last) = moves.last() else { return Ok(false) };
             after = Some(last.node.node_id);
         }
-        let Lies::InPlace(place) = lies else { return Ok(row.stamp.is_none_or(is_on_mount)) };
-        Ok(self.scan.may_be_unmounted(row.user_id, place, row.stamp)?
-            && !self.scan.was_set_aside(row.document_id, row.user_id, place))
     }
 }
 

@@ -26,6 +26,19 @@ pub struct Subject {
     pub owner: UserId,
     /// Its name, as far as it is known.
     pub name: Option<String>,
+    /// What its owner sees of it.
+    pub seen: Seen,
+}
+
+/// What the owner of a document sees of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// A file, or an upload that becomes one.
+    File,
+    /// An older version of a file.
+    OlderVersion,
+    /// Something in the trash.
+    Removed,
 }
 
 /// What is in a file, or ought to be.

@@ -3,6 +3,7 @@
 //! Nothing is deleted and nothing overwritten, and each step may be cut off by a
 //! crash: the next repair finds what is left to do (P4).
 
+use super::documents::Lies;
 use super::{Done, VerifyError, Wrong};
 use crate::presence::missing_because;
 use crate::storage::{DiskStorage, FolderLock, LocalDisk as _, StorageError, Stray};
@@ -39,10 +40,16 @@ impl Repair {
     /// The file first, the row second (P3: a row changes only after what it says is
     /// true on disk). Cut off in between, the document is one whose file is missing.
     fn damaged(&self, row: &Document) -> Result<Done, VerifyError> {
-        let Some(path) = &row.file_path else { return Ok(Done::Nothing) };
         let (id, owner) = (row.document_id, row.user_id);
         // P2: the name in the final folder is absent again, where it cannot be whole.
-        let aside = match self.storage.set_damaged_aside(id, owner, path) {
+        let aside = match Lies::of(row) {
+            None => return Ok(Done::Nothing),
+            Some(Lies::InPlace(path)) => self.storage.set_damaged_aside(id, owner, path),
+            Some(Lies::Kept(spot, below)) => {
+                self.storage.set_damaged_kept_aside(id, owner, &spot, below)
+            }
+        };
+        let aside = match aside {
             Ok(aside) => aside,
             Err(StorageError::Lost(_)) => return self.missing(row),
             Err(error) => return Err(error.into()),
@@ -77,7 +84,7 @@ impl Repair {
         let id = row.document_id;
         let mut durable = row.durable_offset.get();
         if row.phase == Phase::Publishing {
-            self.catalog.return_to_uploading(id).wait()?;
+            self.catalog.return_to_uploading(id, self.clock.now()).wait()?;
             failpoint::reach("repair.returned");
             // Bytes without a block in the catalog may be the damaged ones: what was
             // promised of the open block is taken back, and what lies beyond is cut

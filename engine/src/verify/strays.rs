@@ -6,10 +6,11 @@
 
 use super::documents::unreadable;
 use super::{Done, Finding, Verification, VerifyError, Wrong, done_or_refused};
-use crate::storage::{DataFolderScan, FoundFile, StagedEntry, Stray};
+use crate::storage::{DataFolderScan, FoundFile, FoundPlace, StagedEntry, Stray};
 use std::sync::Arc;
 use towline_state::catalog::{Catalog, CatalogError};
 use towline_types::DocumentId;
+use towline_upload::Phase;
 
 impl Verification<'_> {
     /// Everything that no row knows.
@@ -19,17 +20,17 @@ impl Verification<'_> {
         scan.each_staged(|entry| self.staged(&scan, entry))
     }
 
-    /// A file where documents lie. One without a row is left where it is, also by a
-    /// repair: after the loss of a catalog these are all the documents there are, and
-    /// the catalog's copy, put back, will look for them exactly there. Nothing serves
+    /// A file where documents lie, or what was removed or replaced. One without a row is left where
+    /// it is, also by a repair: after the loss of a catalog these are all the documents there are,
+    /// and the catalog's copy, put back, will look for them exactly there. Nothing serves
     /// them, and nothing is ever written over them (P2).
     fn found_file(&mut self, scan: &DataFolderScan, found: FoundFile) -> Result<(), VerifyError> {
         let FoundFile { path, place, closed } = found;
         let wrong = match (&closed, place) {
             (Some(error), _) => unreadable(error),
             (None, None) => Wrong::NoDocument,
-            (None, Some((user, place))) => {
-                if self.catalog.document_at(user, &place).wait()?.is_some() {
+            (None, Some(place)) => {
+                if self.is_known_file(&place)? {
                     return Ok(());
                 }
                 Wrong::NoDocument
@@ -39,6 +40,36 @@ impl Verification<'_> {
             return Ok(());
         }
         self.found(Finding { path: Some(path), subject: None, wrong, done: Done::Nothing })
+    }
+
+    /// Whether a file has a row, or is just being moved. An intention is there before the rename
+    /// and goes with the change: so where it is gone, the second look sees what has changed.
+    fn is_known_file(&self, place: &FoundPlace) -> Result<bool, VerifyError> {
+        Ok(self.has_row(place)? || self.is_moving(place.owner())? || self.has_row(place)?)
+    }
+
+    fn has_row(&self, place: &FoundPlace) -> Result<bool, VerifyError> {
+        let row = match place {
+            FoundPlace::Document(user, path) => {
+                self.catalog.document_at(*user, path).wait()?.is_some()
+            }
+            // A replacement that was given up may have left a second name of a current version.
+            FoundPlace::Version(user, id) => match self.catalog.document(*id).wait() {
+                Ok(row) => {
+                    row.is_some_and(|row| row.user_id == *user && row.phase == Phase::Completed)
+                }
+                Err(CatalogError::BadRow { .. }) => true,
+                Err(error) => return Err(error.into()),
+            },
+            FoundPlace::Removed(user, root, below) => {
+                match self.catalog.in_trash(*user, *root, below).wait() {
+                    Ok(row) => row.is_some(),
+                    Err(CatalogError::BadRow { .. }) => true,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(row)
     }
 
     /// Something among the staging files. What a finished row has left there is no

@@ -31,6 +31,8 @@ impl OrderedWriter {
             Phase::Uploading => {
                 end::give_up(&self.shared, id, Phase::Cancelled, GIVEN_UP, may_block)?;
             }
+            // Another writer has begun to publish it between the two looks.
+            Phase::Publishing => return Err(Error::StillPublishing),
             ended => return Err(Error::Refused(Refusal::NotUploading(ended))),
         }
         self.tell(Some(id), EventKind::Cancelled);

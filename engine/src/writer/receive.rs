@@ -50,9 +50,8 @@ impl OrderedWriter {
 
     /// Writes bytes that are in flight.
     pub(super) fn receive(&mut self, offset: Offset, buffer: BlockBuffer) -> Result<(), Error> {
-        let written = self.write(offset, buffer.bytes());
-        self.in_flight.done();
-        written
+        let _written = self.in_flight.until_dropped();
+        self.write(offset, buffer.bytes())
     }
 
     fn write(&mut self, offset: Offset, bytes: &[u8]) -> Result<(), Error> {

@@ -377,10 +377,9 @@ impl OrderedWriter {
                 let change = self.change_or_end(*awaited);
                 Wait::Until(Box::pin(async move { Step::Changes(Box::new(change.await)) }))
             }
-            Step::Publish(mut publishing) if publishing.waits_for_move() => {
+            Step::Publish(publishing) if publishing.waits_for_move() => {
                 Wait::Until(Box::pin(async move {
                     sleep(LOOK_AGAIN).await;
-                    publishing.look_again();
                     Step::Publish(publishing)
                 }))
             }

@@ -7,7 +7,7 @@ use crate::may_block::MayBlock;
 use crate::page_hold::PageHold;
 use crate::tree::notifier::ChangeListener;
 use crate::tree::request::{
-    DeltaRequest, NodeAction, PlacedNode, TreeAnswer, TreeRequest, WAIT_MAX,
+    DeltaRequest, NodeAction, PlacedNode, Since, TreeAnswer, TreeRequest, WAIT_MAX,
 };
 use crate::tree::{self, ChangeWatch};
 use std::sync::Arc;
@@ -50,20 +50,25 @@ impl OrderedWriter {
                 let (node, page) = tree::list(&shared, user, request)?;
                 TreeAnswer::List { node: node.map(Box::new), page, hold: self.hold() }
             }
-            TreeRequest::Trash { after, limit } => {
-                let page = tree::trash(&shared, user, after, limit)?;
+            TreeRequest::Trash { filter, after, limit } => {
+                let page = tree::trash(&shared, user, &filter, after, limit)?;
                 TreeAnswer::Trash { page, hold: self.hold() }
+            }
+            TreeRequest::Uploads { after, limit } => {
+                let page = tree::uploads(&shared, user, after, limit)?;
+                TreeAnswer::Uploads { page, hold: self.hold() }
             }
             TreeRequest::Versions { file, after, limit } => {
                 let (node, page) = tree::versions(&shared, user, file, after, limit)?;
                 let kept_for = shared.config.keep.versions.all;
                 TreeAnswer::Versions { node: Box::new(node), page, kept_for, hold: self.hold() }
             }
-            TreeRequest::MakeFolder { path, mode } => {
-                placed(NodeAction::MakeFolder, tree::make_folder(&shared, user, &path, mode)?)
-            }
+            TreeRequest::MakeFolder { path, mode } => placed(
+                NodeAction::MakeFolder,
+                tree::make_folder(&shared, user, &path, mode, may_block)?,
+            ),
             TreeRequest::MakeLink(link) => {
-                placed(NodeAction::MakeLink, tree::make_link(&shared, user, &link)?)
+                placed(NodeAction::MakeLink, tree::make_link(&shared, user, &link, may_block)?)
             }
             TreeRequest::Move { node, to, place_rev } => {
                 let moved = tree::move_node(&shared, user, node, &to, place_rev, may_block)?;
@@ -76,10 +81,9 @@ impl OrderedWriter {
                 placed(NodeAction::Restore, tree::restore(&shared, user, node, may_block)?)
             }
             TreeRequest::RestoreVersion { file, version } => {
-                let wanted = self.ending.clone();
-                let goes_on = &mut |_| !wanted.is_cancelled();
+                let ending = &self.ending;
                 let restored =
-                    tree::restore_version(&shared, user, file, version, may_block, goes_on)?;
+                    tree::restore_version(&shared, user, file, version, may_block, ending)?;
                 placed(NodeAction::Restore, restored)
             }
             TreeRequest::Delta(request) => return self.delta(request),
@@ -96,7 +100,13 @@ impl OrderedWriter {
         // Before the look at the log, so that no change falls in between.
         let listener = self.shared.notifier.listen(self.user);
         let delta = tree::delta(&self.shared, self.user, &request)?;
-        let may_wait = !request.wait.is_zero() && delta.changes.is_empty() && !delta.has_more;
+        // Whoever asks for the cursor of now asks for no change: of one that is waited for it would
+        // get a cursor that is behind that change.
+        let asks_for_changes = !matches!(request.since, Since::Now);
+        let may_wait = asks_for_changes
+            && !request.wait.is_zero()
+            && delta.changes.is_empty()
+            && !delta.has_more;
         if !may_wait || self.ending.is_cancelled() {
             self.answer_delta(delta);
             return Ok(None);
@@ -133,10 +143,15 @@ impl OrderedWriter {
             self.answer_delta(awaited.empty);
             return None;
         }
-        match tree::delta(&self.shared, self.user, &awaited.request) {
+        let answer = match tree::delta(&self.shared, self.user, &awaited.request) {
             Ok(delta) if delta.changes.is_empty() && Instant::now() < awaited.deadline => {
                 return Some(awaited);
             }
+            answer => answer,
+        };
+        // A client that has its answer may ask the next question at once, of any of its writers.
+        drop(awaited);
+        match answer {
             Ok(delta) => self.answer_delta(delta),
             Err(error) => self.reject_query(&error, None),
         }

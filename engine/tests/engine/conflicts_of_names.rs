@@ -3,7 +3,7 @@
 use crate::kit::{
     Server, ada, bob, complete, file, kind, new_upload, soon, stored, without_timed_checkpoints,
 };
-use towline_engine::{Begun, NewUpload, Rejection};
+use towline_engine::{Begun, Command, NewUpload, Rejection};
 use towline_types::OnConflict;
 
 fn rejecting(place: &str, length: usize) -> NewUpload {
@@ -52,7 +52,7 @@ async fn a_taken_name_is_refused_at_once_where_no_other_is_wanted() {
     let server = Server::new().await;
     server.put("a/doc", b"x").await;
     let mut client = server.client();
-    client.tell(0, towline_engine::Command::Begin(Box::new(rejecting("a/doc", 1)))).await;
+    client.tell(0, Command::Begin(Box::new(rejecting("a/doc", 1)))).await;
     assert_eq!(client.hear().await, "0: rejected NameTaken");
     assert_eq!(kind(server.put_whole(rejecting("a/doc", 1), b"y").await), "NameTaken");
     assert_eq!(server.storage.areas(), [], "nothing unfinished is left");
@@ -63,6 +63,21 @@ async fn a_taken_name_is_refused_at_once_where_no_other_is_wanted() {
     assert_eq!(kind(begin(&server, rejecting("a", 1)).await), "NameTaken");
     assert_eq!(kind(server.put_whole(rejecting("a", 1), b"y").await), "NameTaken");
     assert_eq!(server.put("a", b"z").await.receipt.path().to_string(), "a (1)");
+}
+
+/// The bytes of a refused upload may be on their way already: they are dropped, and said nothing of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_refused_upload_is_dropped() {
+    let server = Server::new().await;
+    server.put("a/doc", b"x").await;
+    let mut client = server.client();
+    for turn in 0..2 {
+        client.tell(0, Command::Begin(Box::new(rejecting("a/doc", 10)))).await;
+        assert_eq!(client.hear().await, "0: rejected NameTaken", "{turn}");
+        client.data(0, b"0123456789", 0..10).await;
+        client.tell(0, Command::Complete(Default::default())).await;
+        assert_eq!(client.settle(0).await, [""; 0], "{turn}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +195,7 @@ async fn only_where_there_is_no_unfinished_one_a_new_one_is_begun() {
         )]
     );
     client.data(0, &file(1000, 1), 300..1000).await;
-    client.tell(0, towline_engine::Command::Complete(Default::default())).await;
+    client.tell(0, Command::Complete(Default::default())).await;
     assert_eq!(client.settle(0).await, [""; 0]);
     assert_eq!(server.storage.areas().len(), 1);
     for (place, length) in [("a/doc", 999), ("a/dob", 1000), ("doc", 1000)] {

@@ -1,11 +1,13 @@
 //! What the tests share: an engine over a [scripted](scripted::Scripted) store, clients with
 //! sessions, what they hear as text, and files to send.
 
+mod around;
 mod client;
 pub(crate) mod scripted;
 
+pub(crate) use around::{edit_catalog, logged};
 pub(crate) use client::{Client, found_text, text};
-pub(crate) use scripted::{Call, Extensions, Moment, Scripted};
+pub(crate) use scripted::{Call, Extensions, Gate, Moment, Scripted};
 
 use std::future::Future;
 use std::ops::Range;
@@ -20,8 +22,8 @@ use towline_engine::storage::DataFolder;
 use towline_engine::{
     Account, Answer, Begun, BlockBuffer, BufferPool, Client as Ending, Command, CompleteRequest,
     Completion, Engine, EngineConfig, Event, EventKind, EventReceiver, Found, Grant, NewUpload,
-    Opened, Origin, Query, ReadEvent, ReadRequest, Rejection, ResumeRequest, SendingMode, Session,
-    Status, Tag, UploadHandle, WholeUpload,
+    Opened, Origin, Position, Query, ReadEvent, ReadRequest, Rejection, ResumeRequest, SendingMode,
+    Session, Status, Tag, UploadHandle, WholeUpload,
 };
 use towline_state::catalog::Length;
 use towline_types::block::hash_block;

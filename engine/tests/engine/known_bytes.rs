@@ -6,9 +6,9 @@ use crate::kit::{
     read, soon, stored, uploading,
 };
 use towline_engine::{Begun, Client as Ending, Command, EventKind, NewUpload, ReadRequest};
-use towline_types::OnConflict;
+use towline_types::{OnConflict, SecondDigest};
 
-const COPIES: Extensions = Extensions { copies: true, deferred: false, renames: false };
+const COPIES: Extensions = Extensions { copies: true, ..Extensions::NONE };
 
 fn known(place: &str, bytes: &[u8]) -> NewUpload {
     let mut new = new_upload(place, bytes.len());
@@ -107,6 +107,21 @@ async fn nothing_is_copied_from_another_user_or_where_the_store_cannot() {
     server.put("doc", &bytes).await;
     drop(uploading(begin(&server, known("b/doc", &bytes)).await));
     assert!(stored(begin(&server, known("doc", &bytes)).await).existing);
+}
+
+/// The second hash of a copy would not be known.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_copied_for_a_client_that_wants_a_second_hash() {
+    let server = Server::extended(COPIES).await;
+    let bytes = file(1000, 1);
+    server.put("a/doc", &bytes).await;
+    let second_digest = SecondDigest::Sha256;
+    let new = NewUpload { second_digest, ..known("b/doc", &bytes) };
+    let mut upload = uploading(begin(&server, new).await);
+    server.write(&mut upload, &bytes, 0..1000).await;
+    let receipt = complete(upload, None).await.unwrap().receipt;
+    assert!(receipt.sha256().is_some() && !receipt.is_copy());
+    assert!(stored(begin(&server, known("c/doc", &bytes)).await).receipt.is_copy());
 }
 
 #[tokio::test(flavor = "multi_thread")]

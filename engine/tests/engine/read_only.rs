@@ -3,11 +3,11 @@
 
 use crate::kit::scripted::{full, passing};
 use crate::kit::{
-    BLOCK, Call, Extensions, Scripted, Server, ada, complete, file, kind, new_upload, offset, soon,
-    without_timed_checkpoints,
+    BLOCK, Call, Extensions, Scripted, Server, ada, complete, file, kind, new_upload, offset, size,
+    soon, without_timed_checkpoints,
 };
 use towline_engine::storage::StorageError;
-use towline_engine::{Phase, RejectionKind, ResumeRequest, SendingMode};
+use towline_engine::{Length, NewUpload, Phase, RejectionKind, ResumeRequest, SendingMode};
 
 const LENGTH: usize = BLOCK + 5;
 
@@ -126,6 +126,28 @@ async fn continued_after(error: fn() -> StorageError) -> RejectionKind {
 async fn a_full_disk_keeps_what_came_and_goes_on_when_there_is_room() {
     let kind = continued_after(full).await;
     assert!(matches!(kind, RejectionKind::NoSpace { missing_bytes: Some(_) }), "{kind:?}");
+}
+
+/// Of a file whose length is known that is what its rest needs beyond what is free; of any other
+/// file only the store knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_says_how_much_the_file_still_needs() {
+    let capacity = 4 * BLOCK;
+    for (length, missing_bytes) in [
+        (Length::Declared(size(2 * BLOCK)), 1),
+        (Length::Declared(size(capacity)), capacity as u64),
+        (Length::Open { max: size(capacity) }, 4711),
+    ] {
+        let storage = Scripted::new(capacity as u64, Extensions::default());
+        let server = Server::over(storage, without_timed_checkpoints).await;
+        let new = NewUpload { length, ..new_upload("doc", 0) };
+        let mut upload = server.begin_new(new).await;
+        server.storage.fail(Call::Write, 1, full);
+        server.write(&mut upload, &file(BLOCK, 1), 0..1000).await;
+        let rejection = crate::kit::refused(soon(upload.position()).await);
+        let expected = RejectionKind::NoSpace { missing_bytes: Some(missing_bytes) };
+        assert_eq!(rejection.kind, expected, "{length:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

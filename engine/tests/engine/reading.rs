@@ -164,6 +164,25 @@ async fn more_reads_than_a_session_may_have_are_refused_until_ends_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_read_counts_until_its_answer_is_taken() {
+    let server = Server::new().await;
+    let missing = crate::kit::id(77);
+    let mut client = server.client();
+    for _ in 0..READS_MAX {
+        client.session().read(Tag(0), ReadRequest::whole(missing)).unwrap();
+    }
+    while client.waiting() < READS_MAX {
+        tokio::task::yield_now().await;
+    }
+    // All are refused already, and a session that ends now waits until the door has the answers.
+    let refused = client.session().read(Tag(0), ReadRequest::whole(missing));
+    assert_eq!(kind(refused), format!("TooMany {{ max: {READS_MAX} }}"));
+    assert_eq!(client.hear().await, format!("0: rejected NotFound #{missing}"));
+    client.session().read(Tag(0), ReadRequest::whole(missing)).unwrap();
+    hear_until_ends(&mut client, READS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_takes_nothing_holds_a_few_buffers_and_up_no_writer() {
     let server = Server::with(|config| config.limits.buffers = 12).await;
     let bytes = file(20 * BLOCK, 6);
@@ -254,8 +273,34 @@ async fn a_store_that_fails_ends_the_read_and_not_the_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_parts_of_a_block_that_follow_each_other_cost_one_comparison() {
+    let server = Server::new().await;
+    let bytes = file(3 * BLOCK, 12);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let mut client = server.client();
+    let mut reads_of = async |request: ReadRequest| {
+        let before = server.storage.count(Call::ReadPublished);
+        client.session().read(Tag(0), request).unwrap();
+        let heard = hear_until_ends(&mut client, 1).await;
+        assert_eq!(heard.last().unwrap(), &format!("0: end #{id}"));
+        server.storage.count(Call::ReadPublished) - before
+    };
+    let part_of = |block: usize, at: usize| part(id, block * BLOCK + at..block * BLOCK + at + 9);
+    assert!(reads_of(part_of(1, 5)).await > 1, "the whole block is read");
+    for at in [14, 0, BLOCK - 9] {
+        assert_eq!(reads_of(part_of(1, at)).await, 1);
+    }
+    assert_eq!(reads_of(part(id, BLOCK..2 * BLOCK)).await, 1);
+    assert!(reads_of(part_of(2, 0)).await > 1, "it is another block");
+    // A reader that compares by itself pays for no comparison.
+    for block in [0, 1] {
+        assert_eq!(reads_of(with_values(part_of(block, 5))).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_not_durable_yet_is_read_all_the_same() {
-    let deferred = Extensions { copies: true, deferred: true, renames: true };
+    let deferred = Extensions { copies: true, deferred: true, renames: true, ..Extensions::NONE };
     let storage = Scripted::new(crate::kit::CAPACITY_BYTES, deferred);
     let server = Server::over(storage, |config| config.durability = Durability::Relaxed).await;
     let bytes = file(1000, 11);
@@ -327,11 +372,14 @@ async fn a_file_that_is_written_to_while_it_is_read_is_not_given_out_as_good() {
                 end => break end,
             }
         };
-        assert_eq!(kind(end), "Damaged", "{change}");
+        assert_eq!(kind(end), DAMAGED, "{change}");
         assert!(soon(content.next()).await.unwrap().is_none());
-        assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
+        assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), DAMAGED);
     }
 }
+
+/// The file is not the one that was uploaded, and it is not known which block has other bytes.
+const DAMAGED: &str = "Damaged { index: None }";
 
 /// Changes a byte of a file, and leaves all else as it was.
 fn rot(path: &std::path::Path, bytes: &[u8], at: usize) {
@@ -362,7 +410,8 @@ async fn the_values_that_the_catalog_keeps_tell_which_block_has_rotted() {
     let good = part(id, 2 * BLOCK..3 * BLOCK);
     assert!(read(&disk.account(), good).await.unwrap() == bytes[2 * BLOCK..3 * BLOCK]);
     // Asked for without its value, the engine compares it.
-    assert_eq!(kind(read(&disk.account(), block).await), "Damaged");
+    let answer = read(&disk.account(), block).await;
+    assert_eq!(kind(answer), "Damaged { index: Some(BlockIndex(1)) }");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,7 +431,49 @@ async fn bytes_that_rot_under_the_same_stamp_are_found_before_the_last_of_them()
             break;
         }
     }
-    assert_eq!(heard.last().unwrap(), &format!("0: rejected Damaged #{id}"));
+    assert!(heard.last().unwrap().starts_with("0: rejected Damaged"), "{heard:?}");
     assert!(!heard.iter().any(|event| event.contains("+5 ")), "{heard:?}");
-    assert_eq!(kind(read(&disk.account(), ReadRequest::whole(id)).await), "Damaged");
+    let answer = read(&disk.account(), ReadRequest::whole(id)).await;
+    assert!(kind(answer).starts_with("Damaged"));
+}
+
+/// Writes these bytes into the file, which gets another time of modification.
+fn write_anew(path: &std::path::Path, bytes: &[u8]) {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    fs::write(path, bytes).unwrap();
+    let later = modified + Duration::from_secs(7);
+    fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_file_with_another_stamp_each_block_is_compared_before_it_is_given_out() {
+    let disk = Disk::new().await;
+    let bytes = file(4 * BLOCK + 5, 15);
+    let id = disk.put(&bytes).await;
+    // From here on the values are kept.
+    assert!(read(&disk.account(), ReadRequest::whole(id)).await.unwrap() == bytes);
+    let mut rotten = bytes.clone();
+    rotten[3 * BLOCK + 9] ^= 1;
+    write_anew(&disk.file(), &rotten);
+    let other = "Damaged { index: Some(BlockIndex(3)) }";
+    for request in [with_values, std::convert::identity as fn(ReadRequest) -> ReadRequest] {
+        for good in [0..BLOCK, BLOCK + 3..BLOCK + 10, 2 * BLOCK..3 * BLOCK, 4 * BLOCK..bytes.len()]
+        {
+            let answer = read(&disk.account(), request(part(id, good.clone()))).await;
+            assert!(answer.unwrap() == bytes[good]);
+        }
+        // Also a part of the block that has none of the other bytes.
+        for bad in [3 * BLOCK..4 * BLOCK, 3 * BLOCK + 100..3 * BLOCK + 107, 0..bytes.len()] {
+            assert_eq!(kind(read(&disk.account(), request(part(id, bad))).await), other);
+        }
+    }
+    // The same bytes again: all is given out, and the catalog knows the file by its new stamp.
+    write_anew(&disk.file(), &bytes);
+    assert!(read(&disk.account(), ReadRequest::whole(id)).await.unwrap() == bytes);
+    rot(&disk.file(), &bytes, BLOCK + 77);
+    let mut content =
+        soon(disk.account().read(with_values(part(id, BLOCK..2 * BLOCK)))).await.unwrap();
+    let piece = soon(content.next()).await.unwrap().expect("a block");
+    assert!(piece.bytes() != &bytes[BLOCK..2 * BLOCK], "nothing is hashed for such a reader");
+    assert_eq!(piece.value(), Some((index(1), value_of(&bytes, 1))), "who compares it");
 }

@@ -8,7 +8,8 @@ use towline_engine::{Durability, EngineConfig, Phase, ReadRequest};
 
 const LENGTH: usize = BLOCK + 5;
 
-const DEFERRED: Extensions = Extensions { copies: true, deferred: true, renames: true };
+const DEFERRED: Extensions =
+    Extensions { copies: true, deferred: true, renames: true, ..Extensions::NONE };
 
 fn relax(config: &mut EngineConfig) {
     without_timed_checkpoints(config);

@@ -91,7 +91,7 @@ async fn a_crash_at_each_call_leaves_the_old_file_or_the_new_one() {
 /// replaces nothing is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_durability_is_relaxed_a_replacement_is_durable() {
-    let extensions = Extensions { deferred: true, renames: true, copies: false };
+    let extensions = Extensions { deferred: true, renames: true, ..Extensions::NONE };
     let storage = Scripted::new(crate::kit::CAPACITY_BYTES, extensions);
     let server = Server::over(storage, |config| config.durability = Durability::Relaxed).await;
     for is_whole in [false, true] {
@@ -113,6 +113,25 @@ async fn where_durability_is_relaxed_a_replacement_is_durable() {
             // The receipt that is asked for again makes the document durable.
             soon(server.account().receipt(receipt.document_id())).await.unwrap();
         }
+    }
+}
+
+/// A start finds the file that is to replace another by its name. Any other small file has none
+/// until it has its place, where durability is relaxed.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_durability_is_relaxed_a_file_that_may_replace_another_has_a_name_from_the_start() {
+    let extensions = Extensions { deferred: true, renames: true, ..Extensions::NONE };
+    let storage = Scripted::new(crate::kit::CAPACITY_BYTES, extensions);
+    let server = Server::over(storage, |config| config.durability = Durability::Relaxed).await;
+    for on_conflict in OnConflict::ALL {
+        server.storage.take_calls();
+        let new = NewUpload { on_conflict, ..new_upload(on_conflict.as_str(), LENGTH) };
+        let receipt = server.put_whole(new, &file(LENGTH, 1)).await.unwrap().receipt;
+        assert!(!receipt.is_durable());
+        let made =
+            (server.storage.count(Call::CreateWhole), server.storage.count(Call::CreateUnnamed));
+        let is_named = on_conflict == OnConflict::Replace;
+        assert_eq!(made, if is_named { (1, 0) } else { (0, 1) }, "{on_conflict:?}");
     }
 }
 

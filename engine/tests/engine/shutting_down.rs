@@ -96,6 +96,25 @@ async fn a_completion_under_way_comes_to_its_end_before_the_stop() {
     assert_eq!(kind(soon(server.account().cancel(id)).await), "WrongPhase { phase: Completed }");
 }
 
+/// As where a program drops what it has when its runtime is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_dropped_outside_of_a_runtime_pauses_its_uploads_too() {
+    let server = Server::with(without_timed_checkpoints).await;
+    let mut client = server.client();
+    let bytes = file(BLOCK, 1);
+    let (id, _) = client.begin(0, new_upload("doc", BLOCK)).await;
+    client.data(0, &bytes, 0..100).await;
+    client.settle(0).await;
+    tokio::task::block_in_place(|| std::thread::spawn(move || drop(client)).join().unwrap());
+    let is_paused = async {
+        while server.status(id).await.is_active {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(is_paused).await;
+    assert_eq!(server.resume(id).await.offset(), offset(100));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_gone_pauses_as_one_that_listens() {
     let server = Server::with(without_timed_checkpoints).await;

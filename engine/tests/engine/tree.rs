@@ -2,7 +2,7 @@
 
 use crate::kit::{Server, ada, file, kind, new_upload, refused, soon};
 use std::time::Duration;
-use towline_engine::{DeltaRequest, ListRequest, RejectionKind, Since};
+use towline_engine::{DeltaRequest, ListFilter, ListRequest, RejectionKind, Since};
 use towline_state::catalog::{Depth, NodeRef, Op, RemovalGuard};
 use towline_types::{NodePath, OnConflict};
 
@@ -24,7 +24,8 @@ async fn paths(server: &Server) -> Vec<String> {
     let mut after = None;
     loop {
         let (folder, depth) = (at(""), Depth::Recursive);
-        let request = ListRequest { folder, depth, after, limit: 2 };
+        let filter = ListFilter::default();
+        let request = ListRequest { folder, depth, filter, after, limit: 2 };
         let (_, page) = soon(server.account().list(request)).await.unwrap();
         for entry in page.entries {
             paths.push(entry.folder.join(entry.node.name).unwrap().to_string());
@@ -191,4 +192,75 @@ async fn a_crash_around_a_move_leaves_it_made_or_not() {
         assert_eq!(paths(&server).await, ["b", "b/doc"], "{moment:?}");
         assert_eq!(server.storage.bytes(ada(), "b/doc").unwrap(), bytes);
     }
+}
+
+/// The catalog is asked for a few rows at a time; the answer has as many as were asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_as_long_as_it_was_asked_for() {
+    const FOLDERS: usize = 600;
+    const PAGE: u32 = 590;
+    let server = Server::new().await;
+    let account = server.account();
+    let beginning = soon(account.delta(changes_since(Since::Now))).await.unwrap().next;
+    let mut numbers = Vec::new();
+    for n in 0..FOLDERS {
+        let made = soon(account.make_folder(place(&format!("{n}")), None)).await.unwrap();
+        numbers.push(made.node.node_id);
+    }
+    for since in [Since::Nothing, Since::Cursor(beginning)] {
+        let (mut told, mut lengths, mut since) = (Vec::new(), Vec::new(), since);
+        loop {
+            let request = DeltaRequest { since, limit: PAGE, wait: Duration::ZERO };
+            let delta = soon(account.delta(request)).await.unwrap();
+            lengths.push(delta.changes.len());
+            told.extend(delta.changes.iter().map(|change| change.node.node_id));
+            since = Since::Cursor(delta.next);
+            if !delta.has_more {
+                break;
+            }
+        }
+        assert_eq!(lengths, [PAGE as usize, FOLDERS - PAGE as usize]);
+        told.sort();
+        assert_eq!(told, numbers, "each once");
+    }
+    for number in &numbers {
+        soon(account.remove(NodeRef::Id(*number), RemovalGuard::default())).await.unwrap();
+    }
+    let first = soon(account.trash(ListFilter::default(), None, PAGE)).await.unwrap();
+    let rest = soon(account.trash(ListFilter::default(), first.next, PAGE)).await.unwrap();
+    assert_eq!((first.entries.len(), rest.entries.len()), (PAGE as usize, FOLDERS - PAGE as usize));
+    assert!(rest.next.is_none());
+    let both = first.entries.iter().chain(&rest.entries);
+    assert_eq!(both.map(|entry| entry.node.node_id).collect::<Vec<_>>(), numbers);
+    // What lies in the trash is passed over.
+    let snapshot = soon(account.delta(changes_since(Since::Nothing))).await.unwrap();
+    assert_eq!((snapshot.changes.len(), snapshot.has_more), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_which_a_filter_leaves_all_out_is_empty_and_says_where_to_go_on() {
+    const FOLDERS: usize = 150;
+    let server = Server::new().await;
+    let account = server.account();
+    for number in 0..FOLDERS {
+        soon(account.make_folder(place(&format!("{number:03}")), None)).await.unwrap();
+    }
+    let name = Some("149".parse().unwrap());
+    let mut after = None;
+    let (mut pages, mut shown) = (0, Vec::new());
+    loop {
+        let filter = ListFilter { name: name.clone(), ..ListFilter::default() };
+        // One row at a time: as many as there is room for in the answer.
+        let (folder, depth, limit) = (at(""), Depth::Children, 1);
+        let request = ListRequest { folder, depth, filter, after, limit };
+        let (_, page) = soon(account.list(request)).await.unwrap();
+        pages += 1;
+        shown.extend(page.entries.into_iter().map(|entry| (pages, entry.node.name.to_string())));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    // 64 rows each, and the last page behind the entry.
+    assert_eq!((pages, shown), (4, vec![(3, "149".to_owned())]));
 }

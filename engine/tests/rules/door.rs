@@ -92,8 +92,14 @@ impl Door {
     }
 
     pub(crate) fn client(&self) -> Client {
+        self.client_of("a test", 16)
+    }
+
+    /// A client of that origin, with at most that many writers.
+    pub(crate) fn client_of(&self, origin: &str, writers_max: usize) -> Client {
         let engine = self.engine.clone().unwrap();
-        let (session, events) = engine.account(self.user, Origin::new("a test")).session(16);
+        let account = engine.account(self.user, Origin::new(origin));
+        let (session, events) = account.session(writers_max);
         Client { engine, session, events }
     }
 
@@ -154,6 +160,16 @@ impl Client {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// Begins with that tag; says whether the session has a writer for it.
+    pub(crate) async fn may_begin(&mut self, tag: u32, new: NewUpload) -> bool {
+        let command = Command::Begin(Box::new(new));
+        let Ok(Some(mut admitted)) = self.session.admit(Tag(tag), command) else { return false };
+        timeout(PATIENCE, admitted.granted()).await.expect("the engine takes no more");
+        self.session.push(admitted);
+        self.session.release_held_back();
+        true
     }
 
     pub(crate) async fn granted(&mut self, tag: u32, command: Command) -> Grant {

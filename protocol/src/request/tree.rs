@@ -4,8 +4,8 @@ use super::is_default;
 use crate::frame::Channel;
 use serde::{Deserialize, Serialize};
 use towline_types::{
-    BadName, ChangeId, DocumentId, LinkTarget, ModifiedTime, NodeId, NodePath, OnConflict,
-    PermissionBits,
+    BadName, ChangeId, DocumentId, LinkTarget, ModifiedTime, NodeId, NodeKind, NodePath,
+    OnConflict, PermissionBits,
 };
 
 /// Which node a request is about.
@@ -73,6 +73,12 @@ pub struct List {
     /// What was removed, instead of what lies somewhere.
     #[serde(default, skip_serializing_if = "is_default")]
     pub trash: bool,
+    /// Only what is one of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<NodeKind>>,
+    /// Only what has a name that this pattern matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The most entries in the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,

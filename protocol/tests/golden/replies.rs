@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use towline_protocol::error::{Code, ErrorReply};
 use towline_protocol::frame::{self, Channel, FrameLimits};
 use towline_protocol::reply::{
-    Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished, Welcome,
+    Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished,
+    UploadState, Uploads, Welcome,
 };
 use towline_protocol::request::Request;
 
@@ -122,6 +123,36 @@ fn replies() -> Vec<(&'static str, Reply)> {
         expires_at: None,
         reason: Some("the file's hash was not the one announced".into()),
     };
+    let sending = UploadState {
+        document_id: document(123),
+        status: "uploading".into(),
+        filename: "doc.pdf".into(),
+        folder: Vec::new(),
+        filesize: size(1_048_576),
+        received: offset(200_000),
+        durable: offset(196_608),
+        active: true,
+        expires_at: Some(moment(1_705_934_256_000)),
+    };
+    let publishing = UploadState {
+        document_id: document(124),
+        status: "publishing".into(),
+        filename: "Übung 3.pdf".into(),
+        folder: lectures(),
+        filesize: size(3_145_735),
+        received: offset(3_145_735),
+        durable: offset(3_145_735),
+        active: true,
+        expires_at: None,
+    };
+    let uploads = Uploads {
+        channel: Channel(0),
+        uploads: vec![sending],
+        end: true,
+        next: Some("123".into()),
+    };
+    let uploads_part =
+        Uploads { channel: Channel(7), uploads: vec![publishing], end: false, next: None };
     let blocks = Blocks { channel: Channel(7), document_id: document(124), count: 2 };
     let cancelled =
         Cancelled { channel: Channel(0), document_id: document(123), status: "cancelled".into() };
@@ -164,6 +195,8 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("find-document", Reply::Find(found)),
         ("find-known", Reply::Find(known)),
         ("find-unfinished", Reply::Find(unfinished)),
+        ("uploads", Reply::Uploads(uploads)),
+        ("uploads-part", Reply::Uploads(uploads_part)),
         ("ping", Reply::Ping(Pong::default())),
         ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),
     ];
@@ -271,7 +304,8 @@ fn every_reply_has_a_golden_frame() {
             Reply::Read(_) => 21,
             Reply::Delta(_) => 22,
             Reply::Change(_) => 23,
+            Reply::Uploads(_) => 24,
         })
         .collect();
-    assert_eq!(replies, (0..24).collect());
+    assert_eq!(replies, (0..25).collect());
 }

@@ -5,7 +5,7 @@ use crate::values::*;
 use std::collections::BTreeSet;
 use towline_protocol::frame::{self, Channel, FrameLimits};
 use towline_protocol::request::{
-    Complete, DocumentRef, Find, Hello, Join, Ping, Request, Resume, Upload, Withdraw,
+    Complete, DocumentRef, Find, Hello, Join, Ping, Request, Resume, Upload, Uploads, Withdraw,
 };
 use towline_types::{ModifiedTime, OnConflict, PermissionBits};
 
@@ -122,6 +122,15 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("cancel", Request::Cancel(about(0, 123))),
         ("find", Request::Find(find)),
         ("find-full", Request::Find(find_full)),
+        ("uploads", Request::Uploads(Uploads::default())),
+        (
+            "uploads-full",
+            Request::Uploads(Uploads {
+                channel: Channel(7),
+                limit: Some(2),
+                after: Some("123".into()),
+            }),
+        ),
         ("ping", Request::Ping(Ping::default())),
         ("ping-channel", Request::Ping(Ping { channel: Channel(u32::MAX) })),
     ];
@@ -174,7 +183,8 @@ fn every_request_has_a_golden_frame() {
             Request::Read(_) => 19,
             Request::Delta(_) => 20,
             Request::Watch(_) => 21,
+            Request::Uploads(_) => 22,
         })
         .collect();
-    assert_eq!(requests, (0..22).collect());
+    assert_eq!(requests, (0..23).collect());
 }

@@ -30,6 +30,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         channel: Channel(7),
         path: Some(Vec::new()),
         recursive: true,
+        kinds: Some(vec![NodeKind::File, NodeKind::Link]),
+        name: Some("*.csv".into()),
         limit: Some(2),
         after: Some("proj/a".into()),
         ..List::default()

@@ -1,6 +1,6 @@
 //! `towlined backup`: what was typed, and what a person is told.
 
-use super::NOT_WRITTEN;
+use super::output::NOT_WRITTEN;
 use super::store::StoreArgs;
 use anyhow::Context as _;
 use clap::Args;

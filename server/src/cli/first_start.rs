@@ -11,7 +11,7 @@ use towline_engine::Clock;
 use towline_engine::storage::DataFolder;
 use towline_engine::units::Size;
 use towline_state::catalog::{Catalog, User};
-use towline_types::FileSize;
+use towline_types::{FileSize, Fingerprint};
 
 /// As long as `towlined token` gives where nothing else is said.
 const TTL: Duration = Duration::from_secs(30 * 86_400);
@@ -43,7 +43,11 @@ impl fmt::Display for About {
 }
 
 /// Makes the first user where there is none, and says what to do next. Blocks.
-pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Option<String>> {
+pub(super) fn welcome(
+    data_dir: &Path,
+    address: SocketAddr,
+    fingerprint: Fingerprint,
+) -> anyhow::Result<Option<String>> {
     let folder = DataFolder::open(data_dir)?;
     let catalog = Catalog::open(folder.catalog_path())?;
     if !catalog.users().wait()?.is_empty() {
@@ -61,13 +65,18 @@ pub(super) fn welcome(data_dir: &Path, address: SocketAddr) -> anyhow::Result<Op
     write_token(&path, &token)?;
     catalog.close().wait()?;
     let name = user.name;
+    let address = reachable(address);
+    // On this machine a client needs no key.
+    let known = match address.ip().is_loopback() {
+        true => String::new(),
+        false => format!(" --fingerprint {fingerprint}"),
+    };
     let data_folder = for_a_shell(folder.path());
     Ok(Some(format!(
         "Created user \"{name}\" and a token valid for 30 days: {}\n\
          For another token: towlined token --user {name} --data-dir {data_folder}\n\
-         try it:  towline put FILE --to {} --token-file {}\n",
+         try it:  towline put FILE --to {address} --token-file {}{known}\n",
         path.display(),
-        reachable(address),
         for_a_shell(&path)
     )))
 }

@@ -1,6 +1,6 @@
 //! Where a server listens: what was typed, and the socket.
 
-use super::usage::Usage;
+use super::usage_error::UsageError;
 use anyhow::Context as _;
 use std::fmt;
 use std::io;
@@ -111,7 +111,7 @@ impl ListenAddress {
                 let found = lookup_host((host.as_str(), self.port)).await;
                 let addresses: Vec<_> = found
                     .map_err(|_| {
-                        Usage(format!(
+                        UsageError(format!(
                             "cannot listen on {self}: {host} is no address of this machine"
                         ))
                     })?

@@ -1,7 +1,7 @@
 //! `towlined user` and `towlined token`: who may upload. They work whether or not
 //! the server is running: the catalog takes short changes from several processes.
 
-use super::NOT_WRITTEN;
+use super::output::NOT_WRITTEN;
 use super::store::StoreArgs;
 use crate::config::Timings;
 use crate::token::Tokens;
@@ -150,15 +150,40 @@ pub(super) fn add(
     Ok(user)
 }
 
-/// The user of that name or number, unless removed.
-fn find(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
+/// The user of that name or number, or all of them; removed ones too, for their documents stay.
+pub(super) fn users_of(catalog: &Catalog, only: Option<&str>) -> anyhow::Result<Vec<User>> {
+    if let Some(name_or_id) = only {
+        return Ok(vec![find_any(catalog, name_or_id)?]);
+    }
+    let mut users = Vec::new();
+    for user in catalog.users().wait()? {
+        match user {
+            Ok(user) => users.push(user),
+            Err(error) => writeln!(std::io::stderr(), "towlined: {error}")?,
+        }
+    }
+    Ok(users)
+}
+
+/// A user, as the heading of a list.
+pub(super) fn who(user: &User) -> String {
+    let removed = if user.removed_at.is_some() { ", removed" } else { "" };
+    format!("{} (user {}{removed})", user.name, user.user_id)
+}
+
+fn find_any(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
     let user = match name_or_id.parse::<UserId>() {
         Ok(id) => catalog.user(id).wait()?,
         Err(_) => catalog.user_named(name_or_id).wait()?,
     };
-    let user = user.with_context(|| {
+    user.with_context(|| {
         format!("there is no user {name_or_id}; `user list` shows them, `user add` makes one")
-    })?;
+    })
+}
+
+/// The user of that name or number, unless removed.
+fn find(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
+    let user = find_any(catalog, name_or_id)?;
     if user.removed_at.is_some() {
         bail!("user {} ({}) was removed", user.user_id, user.name);
     }

@@ -1,10 +1,11 @@
 //! What was typed or stands in the configuration file, and what it means.
 
+use super::keep::{KeepArgs, KeepTime, KeepVersions};
 use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
-use super::usage::Usage;
-use crate::Config;
+use super::usage_error::UsageError;
 use crate::log::LogFormat;
+use crate::{Config, TlsFiles};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
-use towline_engine::Durability as Meaning;
+use towline_engine::{Durability as Meaning, Keep};
 
 /// The data folder where neither an option, a variable nor the configuration file names one.
 const DATA_DIR: &str = "./storage";
@@ -35,8 +36,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, log_format, and reserve, expire_after, max_connections, max_unfinished_per_user.
-    /// Options on the command line override it
+    /// require_store, log_format, allow_plaintext, tls_cert, tls_key, keep_trash, keep_versions, keep_changes, and reserve,
+    /// expire_after, max_connections, max_unfinished_per_user. Options on the command line
+    /// override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Start although a part of the store is lost, or its folders belong to no catalog, and
@@ -50,6 +52,20 @@ pub struct ServeArgs {
     /// Lines for people, or one JSON object a line with the same fields [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Also take connections without TLS from other machines: whoever can read along on the network
+    /// then has the tokens and the files
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    /// A certificate of your own for TLS, in PEM, with those up to its authority [default: one that
+    /// the server makes]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// How long that is kept which its user does not see any more.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// What may stand in the configuration file.
@@ -65,14 +81,42 @@ struct File {
     #[serde(default)]
     require_store: bool,
     log_format: Option<LogFormat>,
+    #[serde(default)]
+    allow_plaintext: bool,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     /// Disk space that uploads never claim.
     #[serde(default, deserialize_with = "text_or_integer")]
     reserve: Option<Size>,
     /// How long an upload waits for its next byte, "7d".
     #[serde(default, deserialize_with = "text_or_integer")]
     expire_after: Option<Span>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    keep_trash: Option<KeepTime>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    keep_versions: Option<KeepVersions>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    keep_changes: Option<KeepTime>,
     max_connections: Option<usize>,
     max_unfinished_per_user: Option<u32>,
+}
+
+impl File {
+    /// The two files of a certificate stand there together or not at all.
+    fn tls(&self) -> anyhow::Result<Option<TlsFiles>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None) => Ok(None),
+            _ => Err(UsageError("tls_cert and tls_key belong together".to_owned()).into()),
+        }
+    }
+
+    fn keep(&self) -> KeepArgs {
+        let Self { keep_trash, keep_versions, keep_changes, .. } = *self;
+        KeepArgs { keep_trash, keep_versions, keep_changes }
+    }
 }
 
 /// What `SUCCESS` means, as it is typed.
@@ -116,6 +160,12 @@ impl ServeArgs {
             self.durability.or(file.durability).map_or_else(Meaning::default, Meaning::from);
         config.engine.expire_after =
             file.expire_after.map_or(config.engine.expire_after, |Span(span)| span);
+        config.engine.keep = self.keep.or(file.keep());
+        config.allow_plaintext = self.allow_plaintext || file.allow_plaintext;
+        config.tls = match self.tls_cert.clone().zip(self.tls_key.clone()) {
+            Some((certificate, key)) => Some(TlsFiles { certificate, key }),
+            None => file.tls()?,
+        };
         config.connections = file.max_connections.unwrap_or(config.connections);
         if let Some(unfinished) = file.max_unfinished_per_user {
             config.engine.limits.unfinished_per_user = unfinished;
@@ -146,9 +196,16 @@ pub(super) fn data_dir(typed: Option<&Path>, config: Option<&Path>) -> anyhow::R
     Ok(data_dir_of(typed, &file))
 }
 
+/// What a command that works beside the server keeps, and for how long: as typed for it, else as
+/// the configuration file says.
+pub(super) fn keep(typed: KeepArgs, config: Option<&Path>) -> anyhow::Result<Keep> {
+    let file = config.map(read).transpose()?.unwrap_or_default();
+    Ok(typed.or(file.keep()))
+}
+
 fn read(path: &Path) -> anyhow::Result<File> {
     let usage = |error: &dyn fmt::Display| {
-        Usage(format!("the configuration file {}: {error}", path.display()))
+        UsageError(format!("the configuration file {}: {error}", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| usage(&error))?;
     // The parser's sentence shows the line and points at the place in it.

@@ -1,7 +1,8 @@
 //! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have
-//! another meaning for many programs (a closed terminal, a reload) are logged and change
-//! nothing, although their default is to end the process.
+//! another meaning for many programs are logged and change nothing, although their default is to end
+//! the process. SIGHUP has the server read its certificate once more, and changes nothing else.
 
+use crate::Reloader;
 use rustix::process::Signal as Number;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,9 +33,7 @@ impl Stop {
 
 /// Signals that end a process by default, and the reason that the log gives for ignoring each.
 /// SIGPIPE is not among them: a Rust program ignores it from the beginning.
-const PASSED_OVER: [(&str, Number, &str); 4] = [
-    // A closed terminal, `systemctl reload`, a rotated log.
-    ("SIGHUP", Number::HUP, "settings are read only at the start"),
+const PASSED_OVER: [(&str, Number, &str); 3] = [
     ("SIGUSR1", Number::USR1, "it has no meaning here"),
     ("SIGUSR2", Number::USR2, "it has no meaning here"),
     // A file of any user may be larger than `ulimit -f` allows the process to write.
@@ -55,4 +54,37 @@ pub(super) fn pass_over() -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// SIGHUP: of `systemctl reload`, of a program that has renewed the certificate, or of a terminal that
+/// was closed.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    /// From now on the signal ends the process no more.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Has the certificate read again at each signal.
+    pub(super) fn reloads(mut self, reloader: Reloader) {
+        tokio::spawn(async move {
+            while self.0.recv().await.is_some() {
+                let reloader = reloader.clone();
+                match tokio::task::spawn_blocking(move || reloader.reload()).await {
+                    Ok(Ok(key)) => tracing::info!(
+                        signal = "SIGHUP",
+                        %key,
+                        "the certificate was read again; settings are read only at the start"
+                    ),
+                    Ok(Err(error)) => tracing::warn!(
+                        signal = "SIGHUP",
+                        %error,
+                        "the certificate was not read again, and the one of before is used"
+                    ),
+                    Err(_) => return,
+                }
+            }
+        });
+    }
 }

@@ -1,7 +1,7 @@
-//! The store that a command works in: `user`, `token`, `verify` and `backup` beside the
-//! server. Which one it is is said on standard error, and none is made.
+//! The store that a command works in, most of them beside the server. Which one it is is said on standard error, and none is made.
 
-use super::settings::{ServeArgs, data_dir};
+use super::keep::KeepArgs;
+use super::settings::{ServeArgs, data_dir, keep};
 use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Gid, Uid, geteuid};
@@ -9,8 +9,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use towline_engine::identity;
 use towline_engine::storage::DataFolder;
+use towline_engine::{Keep, identity};
 use tracing::level_filters::LevelFilter;
 
 /// Where the store of a command lies.
@@ -34,11 +34,29 @@ impl StoreArgs {
         }
     }
 
+    /// For how long things are kept: as typed for the command, else as the configuration file says.
+    ///
+    /// # Errors
+    /// A mistake in the configuration file.
+    pub(super) fn keep(&self, typed: KeepArgs) -> anyhow::Result<Keep> {
+        keep(typed, self.config.as_deref())
+    }
+
     /// The data folder, which is said on standard error. It holds a store, all of it.
     ///
     /// # Errors
     /// Where there is no store, or a part of it is missing.
     pub(super) fn find(&self) -> anyhow::Result<PathBuf> {
+        let path = self.name()?;
+        identity::require(&path)?;
+        Ok(path)
+    }
+
+    /// The data folder, which is said on standard error. It may hold no store, or not exist.
+    ///
+    /// # Errors
+    /// A mistake in the configuration file.
+    pub(super) fn name(&self) -> anyhow::Result<PathBuf> {
         // What the catalog has to wait for is a line of the log.
         let log = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN);
         let log = log.with_writer(std::io::stderr).with_ansi(false).without_time();
@@ -47,7 +65,6 @@ impl StoreArgs {
         let path = std::path::absolute(&path)
             .with_context(|| format!("cannot find {}", path.display()))?;
         let _ = writeln!(std::io::stderr(), "data folder: {}", path.display());
-        identity::require(&path)?;
         Ok(path)
     }
 

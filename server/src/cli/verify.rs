@@ -1,6 +1,6 @@
 //! `towlined verify`: what was typed, and what a person or a program is told.
 
-use super::NOT_WRITTEN;
+use super::output::{Events, NOT_WRITTEN, printable};
 use super::store::StoreArgs;
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
@@ -11,7 +11,9 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 use towline_engine::storage::FolderError;
-use towline_engine::verify::{self, Content, Done, Finding, Subject, Summary, VerifyError, Wrong};
+use towline_engine::verify::{
+    self, Content, Done, Finding, Seen, Subject, Summary, VerifyError, Wrong,
+};
 
 /// `towlined verify …`
 #[derive(Debug, Args)]
@@ -29,12 +31,12 @@ pub struct VerifyArgs {
 
 /// Says whether all is well.
 pub(super) fn run(arguments: &VerifyArgs, store: &StoreArgs) -> anyhow::Result<bool> {
-    let mut out = io::stdout().lock();
+    let (mut out, mut events) = (io::stdout().lock(), Events::default());
     let folder = store.open()?;
     let mode = if arguments.repair { verify::Mode::Repair } else { verify::Mode::Look };
     let verified = verify::verify(folder.path(), mode, &mut |finding| {
         if arguments.json {
-            line(&mut out, &event(finding))
+            events.print(&mut out, "finding", fields(finding))
         } else {
             write!(out, "{}", Told(finding))
         }
@@ -49,7 +51,7 @@ pub(super) fn run(arguments: &VerifyArgs, store: &StoreArgs) -> anyhow::Result<b
         verified => verified?,
     };
     if arguments.json {
-        line(&mut out, &closing(&summary)).context(NOT_WRITTEN)?;
+        events.print(&mut out, "summary", closing(&summary)).context(NOT_WRITTEN)?;
     } else {
         write!(out, "{}", Closing(&summary, arguments.repair)).context(NOT_WRITTEN)?;
     }
@@ -65,9 +67,15 @@ impl fmt::Display for Told<'_> {
         let Finding { path, subject, wrong, done } = self.0;
         let path = path.as_deref().map(printable);
         writeln!(f, "{:<11}{}", headline(wrong), path.as_deref().unwrap_or("(in the catalog)"))?;
-        if let Some(Subject { document_id, owner, name }) = subject {
+        let seen = subject.as_ref().map_or(Seen::File, |subject| subject.seen);
+        if let Some(Subject { document_id, owner, name, .. }) = subject {
             let name = name.as_deref().map(|name| format!("{name}, ")).unwrap_or_default();
-            writeln!(f, "  document {document_id} of {name}user {owner}")?;
+            let seen = match seen {
+                Seen::File => "",
+                Seen::OlderVersion => ", an older version",
+                Seen::Removed => ", in the trash",
+            };
+            writeln!(f, "  document {document_id} of {name}user {owner}{seen}")?;
         }
         match wrong {
             Wrong::Damaged { expected, found } => told_contents(f, expected, found)?,
@@ -131,6 +139,13 @@ impl fmt::Display for Told<'_> {
                     "  → the server does not call this file uploaded any more; its owner can"
                 )?;
                 writeln!(f, "    upload it again, under another name until it is repaired")
+            }
+            Done::SetAside(place) if seen != Seen::File => {
+                writeln!(f, "  → moved to {}; its owner does", printable(place))?;
+                writeln!(f, "    not see it any more")
+            }
+            Done::Failed if seen != Seen::File => {
+                writeln!(f, "  → its owner does not see it any more")
             }
             Done::SetAside(place) => {
                 writeln!(f, "  → moved to {}; the document counts as", printable(place))?;
@@ -216,18 +231,22 @@ impl fmt::Display for Closing<'_> {
     }
 }
 
-fn event(finding: &Finding) -> Value {
+fn fields(finding: &Finding) -> Value {
     let Finding { path, subject, wrong, done } = finding;
-    let mut event = json!({ "event": "finding", "kind": wrong.word() });
-    let mut set = |key: &str, value: Value| {
-        if !value.is_null() {
-            event[key] = value;
-        }
-    };
+    let mut fields = json!({ "kind": wrong.word() });
+    let mut set = |key: &str, value: Value| fields[key] = value;
     set("path", json!(path.as_deref().map(Path::to_string_lossy)));
     set("document_id", json!(subject.as_ref().map(|subject| subject.document_id)));
     set("user_id", json!(subject.as_ref().map(|subject| subject.owner)));
     set("user", json!(subject.as_ref().and_then(|subject| subject.name.clone())));
+    set(
+        "seen",
+        match subject.as_ref().map(|subject| subject.seen) {
+            None | Some(Seen::File) => Value::Null,
+            Some(Seen::OlderVersion) => json!("older_version"),
+            Some(Seen::Removed) => json!("removed"),
+        },
+    );
     match wrong {
         Wrong::Damaged { expected, found } => {
             set("expected_filesize", json!(expected.filesize));
@@ -261,12 +280,11 @@ fn event(finding: &Finding) -> Value {
     };
     set("done", json!(done));
     set("moved_to", json!(moved_to.map(|place| place.to_string_lossy())));
-    event
+    fields
 }
 
 fn closing(summary: &Summary) -> Value {
     json!({
-        "event": "summary",
         "documents": summary.documents,
         "uploads": summary.uploads,
         "bytes": summary.bytes,
@@ -274,27 +292,4 @@ fn closing(summary: &Summary) -> Value {
         "findings": summary.findings,
         "repaired": summary.repaired,
     })
-}
-
-/// One line of JSON. What a terminal could obey and JSON lets pass is escaped too:
-/// it stays the same document.
-fn line(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    let mut text = String::new();
-    for c in value.to_string().chars() {
-        if c.is_ascii_graphic() || c == ' ' || c.escape_debug().len() == 1 {
-            text.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    writeln!(out, "{text}")
-}
-
-/// A path with everything escaped that a terminal could obey, or that could hide or
-/// reorder what stands beside it. Any program may have made these names.
-fn printable(path: &Path) -> String {
-    let quoted = format!("{path:?}");
-    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()
 }

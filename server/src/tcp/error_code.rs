@@ -21,6 +21,8 @@ pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
         RejectionKind::BlockMismatch { index } | RejectionKind::NoSuchBlock { index } => {
             reply.index = Some(*index);
         }
+        RejectionKind::Damaged { index } => reply.index = *index,
+        RejectionKind::NoSuchFolder => reply.field = Some("to".to_owned()),
         RejectionKind::FolderTaken => reply.field = Some("folder".to_owned()),
         RejectionKind::NotAFolder => reply.field = Some("path".to_owned()),
         RejectionKind::NodeExists { node }
@@ -48,7 +50,7 @@ pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
 /// Exhaustive on purpose: a new kind has to find its code here before it compiles.
 const fn code(kind: &RejectionKind) -> Code {
     match kind {
-        RejectionKind::NotFound => Code::NotFound,
+        RejectionKind::NotFound | RejectionKind::NoSuchFolder => Code::NotFound,
         RejectionKind::SizeLimit { .. } => Code::SizeLimit,
         RejectionKind::NoSpace { .. } => Code::NoSpace,
         RejectionKind::NameTaken
@@ -83,7 +85,7 @@ const fn code(kind: &RejectionKind) -> Code {
         RejectionKind::TooMany { .. } => Code::TooMany,
         RejectionKind::StorageRefused => Code::StorageRefused,
         RejectionKind::StorageFailed => Code::StorageFailed,
-        RejectionKind::Damaged => Code::Damaged,
+        RejectionKind::Damaged { .. } => Code::Damaged,
         RejectionKind::StorageReadOnly => Code::StorageReadOnly,
         RejectionKind::Contended | RejectionKind::Internal => Code::Internal,
         RejectionKind::Stopping => Code::ShuttingDown,

@@ -8,7 +8,7 @@ use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
 /// it.
-pub(crate) const FEATURES: [&str; 12] = [
+pub(crate) const FEATURES: [&str; 13] = [
     "blocks",
     "find",
     "withdraw",
@@ -21,6 +21,7 @@ pub(crate) const FEATURES: [&str; 12] = [
     "changes",
     "replace",
     "read",
+    "uploads",
 ];
 
 /// Lets a request pass if the features that it needs are announced.
@@ -54,6 +55,7 @@ const fn feature_of(request: &Request) -> Option<&'static str> {
         | Request::Versions(_) => Some("tree"),
         Request::Read(_) => Some("read"),
         Request::Delta(_) | Request::Watch(_) => Some("changes"),
+        Request::Uploads(_) => Some("uploads"),
         Request::Hello(_)
         | Request::Upload(_)
         | Request::Resume(_)
@@ -124,6 +126,22 @@ mod tests {
     }
 
     #[test]
+    fn each_welcome_of_the_specification_has_the_words_of_this_server() {
+        let words = format!("\"features\":{}", serde_json::to_string(&FEATURES).unwrap());
+        let spec = include_str!("../../../protocol/SPEC.md");
+        let welcomes: Vec<_> =
+            spec.lines().filter(|line| line.starts_with("← {\"action\":\"welcome\"")).collect();
+        assert!(welcomes.len() >= 2, "{welcomes:?}");
+        for welcome in welcomes {
+            assert!(welcome.contains(&words), "not {words}: {welcome}");
+        }
+        let (_, chapter) = spec.split_once("\n## 14. Features\n").unwrap();
+        for word in FEATURES {
+            assert!(chapter.contains(&format!("`{word}`")), "{word} is not explained");
+        }
+    }
+
+    #[test]
     fn an_action_without_its_word_is_an_unknown_one() {
         for (feature, text) in [
             ("tree", r#"{"action":"list","channel":7,"path":[]}"#),
@@ -137,6 +155,7 @@ mod tests {
             ("read", r#"{"action":"read","channel":7,"document_id":1}"#),
             ("changes", r#"{"action":"delta","channel":7}"#),
             ("changes", r#"{"action":"watch","channel":7}"#),
+            ("uploads", r#"{"action":"uploads","channel":7}"#),
         ] {
             let unknown = Err((Code::UnknownAction, None, Channel(7)));
             assert_eq!(checked(&["blocks", "find"], text), unknown, "{text}");

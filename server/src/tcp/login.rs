@@ -2,10 +2,12 @@
 
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
+use super::{Arrival, Privacy};
 use crate::access::REMOVED;
 use crate::shared::Shared;
 use crate::token::TokenError;
 use tokio::io::AsyncRead;
+use tokio::time::timeout_at;
 use towline_engine::log;
 use towline_protocol::frame::{FrameError, FrameLimits};
 use towline_protocol::limits::{
@@ -40,12 +42,17 @@ const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     This is a Towline server. It speaks its own protocol, not HTTP.\n\
     To send a file here: towline put FILE --to HOST:PORT --token-file TOKEN\n";
 
+/// What a client is told that speaks from another machine without TLS.
+const NOT_PRIVATE: &str = "this server takes connections from other machines only with TLS: without \
+                           it the token and the files could be read on the way";
+
 /// Logs a stranger in.
 pub(crate) async fn login<R: AsyncRead + Unpin>(
     reader: &mut FrameReader<R>,
+    arrival: Arrival,
     shared: &Shared,
 ) -> Login {
-    match tokio::time::timeout(shared.timings.login, ask(reader, shared)).await {
+    match timeout_at(arrival.login_until, ask(reader, arrival.privacy, shared)).await {
         Ok(login) => login,
         Err(_) => Login::Refused(ErrorReply::new(
             Code::AuthTimeout,
@@ -54,13 +61,18 @@ pub(crate) async fn login<R: AsyncRead + Unpin>(
     }
 }
 
-async fn ask<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>, shared: &Shared) -> Login {
+async fn ask<R: AsyncRead + Unpin>(
+    reader: &mut FrameReader<R>,
+    privacy: Privacy,
+    shared: &Shared,
+) -> Login {
     match reader.first_byte().await {
+        // The token is not even looked at: whoever reads along has it.
+        Ok(Some(0)) if privacy == Privacy::Lost => return refused(Code::TlsRequired, NOT_PRIVATE),
         Ok(Some(0)) => {}
         Ok(Some(b'A'..=b'Z')) => {
             return Login::WrongDoor(NOT_HTTP);
         }
-        Ok(Some(0x16)) => return Login::WrongDoor("This port speaks Towline without TLS.\r\n"),
         Ok(Some(_)) => return Login::WrongDoor("This port speaks Towline.\r\n"),
         Ok(None) | Err(_) => return Login::Gone,
     }

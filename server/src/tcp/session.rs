@@ -7,11 +7,10 @@ use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
 use super::login::{self, Login};
 use super::send_buffer::SendBuffer;
-use super::translate;
+use super::{Arrival, translate};
 use crate::access::Access;
 use crate::shared::Shared;
 use crate::socket::BlockingRead;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,18 +67,19 @@ struct Connection<R, W> {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve<R, W>(reader: R, writer: W, peer: SocketAddr, shared: Arc<Shared>)
+pub(crate) async fn serve<R, W>(reader: R, writer: W, arrival: Arrival, shared: Arc<Shared>)
 where
     R: AsyncRead + BlockingRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
+    let peer = arrival.peer;
     let mut reader =
         FrameReader::new(reader, FrameLimits::LOGIN, Arc::clone(shared.engine.buffers()));
     let mut outgoing = SendBuffer::new(writer);
     let stopping = shared.stopping.clone();
     // Cancel-safe enough: a stranger who is not logged in has nothing to lose.
     let login = tokio::select! {
-        login = login::login(&mut reader, &shared) => login,
+        login = login::login(&mut reader, arrival, &shared) => login,
         () = stopping.cancelled() => Login::Refused(stopping_error()),
     };
     match login {

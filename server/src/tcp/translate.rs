@@ -62,6 +62,7 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
             Command::Query(Query::HeldBlocks { id: about.document_id, pages: BlockPages::All })
         }
         Request::Cancel(about) => Command::Cancel(about.document_id),
+        Request::Uploads(request) => tree::uploads(&request),
         Request::List(list) => tree::list(&list),
         Request::Stat(stat) => tree::stat(&stat),
         Request::Mkdir(mkdir) => tree::mkdir(&mkdir),
@@ -233,7 +234,9 @@ const fn mode(blocks: bool) -> SendingMode {
 }
 
 fn bad_name(error: BadName) -> Rejection {
-    Rejection::new(RejectionKind::BadName, error.to_string())
+    // This is for who writes a client; a person at a command line cannot send a list.
+    let todo = if error == BadName::Separator { "; send folders as a list of names" } else { "" };
+    Rejection::new(RejectionKind::BadName, format!("{error}{todo}"))
 }
 
 /// A request that names a user has to name the one of the token.
@@ -339,7 +342,7 @@ fn reading(channel: Channel, document_id: DocumentId, event: &ReadEvent) -> Opti
             offset: range.start,
             length: range.end.get() - range.start.get(),
         }),
-        ReadEvent::End(_) => ReadReply::end(channel, document_id),
+        ReadEvent::End => ReadReply::end(channel, document_id),
         // Its bytes stay where they are: see `content_head`.
         ReadEvent::Piece(_) => return None,
     }))

@@ -1,7 +1,8 @@
 //! A copy of a catalog that is in use, for safe-keeping.
 
-use super::connection;
 use super::error::CatalogError;
+use super::{connection, schema};
+use crate::directory;
 use rusqlite::params;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 /// The gap in the numbers of documents and nodes of a catalog that was put back. Clients remember
 /// the numbers of those that were made after the copy, so these must not be given to others.
-const SKIPPED_NUMBERS: i64 = 1_000_000;
+pub(super) const SKIPPED_NUMBERS: i64 = 1_000_000;
 
 /// Copies the catalog at `path` into a new file at `into`, as it is at one moment; other
 /// processes may change the catalog meanwhile. Only the owner may read the copy, and it is
@@ -50,6 +51,44 @@ pub fn back_up(path: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<(), Cat
     copy.execute("UPDATE change_counters SET epoch = 0", [])?;
     copy.close().map_err(|(_, error)| error)?;
     File::open(into).and_then(|file| file.sync_all()).map_err(failed("sync"))
+}
+
+/// Puts a copy that [`back_up`] has made in the place of a catalog that is lost, under the name
+/// `into`, which nothing has. It is read through first. On return it has its name, durably; a
+/// crash before that leaves nothing of that name. Each log of changes gets another epoch when the
+/// catalog is first opened. Blocks.
+///
+/// # Errors
+/// Where the copy cannot be read or is damaged, where `into` is there already, or where it cannot
+/// be written.
+pub fn put_back(copy: impl AsRef<Path>, into: impl AsRef<Path>) -> Result<(), CatalogError> {
+    let (copy, into) = (copy.as_ref(), into.as_ref());
+    let folder = directory::parent_of(into);
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| CatalogError::Io { action, path, source: Arc::new(source) }
+    };
+    let mut from = File::open(copy).map_err(failed("read", copy))?;
+    // As a catalog that is being made: what a kill leaves of it is known to be nothing.
+    let made = tempfile::Builder::new().prefix(".catalog.").suffix(".tmp").tempfile_in(&folder);
+    let mut made = made.map_err(failed("make", into))?;
+    io::copy(&mut from, made.as_file_mut()).map_err(failed("write", into))?;
+    let made = made.into_temp_path();
+    let connection = connection::connect(&made)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        let source = Arc::new(io::Error::other(found));
+        return Err(CatalogError::Io { action: "use the damaged", path: copy.to_owned(), source });
+    }
+    schema::refuse_newer(&connection, copy)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'change_counters')";
+    if connection.query_row(sql, [], |row| row.get(0))? {
+        connection.execute("UPDATE change_counters SET epoch = 0", [])?;
+    }
+    connection.close().map_err(|(_, error)| error)?;
+    File::open(&made).and_then(|file| file.sync_all()).map_err(failed("sync", into))?;
+    made.persist_noclobber(into).map_err(|error| failed("make", into)(error.error))?;
+    directory::sync(&folder).map_err(failed("sync the folder of", into))
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ impl Catalog {
         })
     }
 
+    /// Whether the values of all blocks of a document of that length are kept.
+    pub fn keeps_block_values(&self, document_id: DocumentId, filesize: FileSize) -> Reply<bool> {
+        self.look(Share::Documents, move |connection| {
+            let sql = "SELECT count(*) FROM block_pages WHERE document_id = $1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let pages: i64 = statement.query_row([document_id.to_i64()], |row| row.get(0))?;
+            Ok(pages.unsigned_abs() == block_count(filesize).div_ceil(BLOCKS_PER_PAGE))
+        })
+    }
+
     /// Keeps values that were found by reading the file of a completed document. Of a document
     /// that is not completed any more nothing is kept.
     pub fn keep_block_values(

@@ -9,7 +9,7 @@ use super::folder::Tree;
 use super::node::{Node, NodeVersion};
 use super::node_row::{self, NodeRow, folder_number};
 use super::row::NamedRow;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use towline_types::{
     ChangeId, DocumentId, FileHash, FileSize, Name, NodeId, NodeKind, Timestamp, UserId,
 };
@@ -110,13 +110,26 @@ impl Kind {
 impl Tree<'_> {
     /// Takes the next numbers of the user's changes; answers with the first of them.
     pub(super) fn take_numbers(self, count: i64, now: Timestamp) -> Result<i64, CatalogError> {
-        let sql = "INSERT INTO change_counters (user_id, last, epoch, horizon) \
-                   VALUES ($1, $2, $3, 0) ON CONFLICT (user_id) \
-                   DO UPDATE SET last = change_counters.last + excluded.last RETURNING last";
-        let counter = params![self.user_id.to_i64(), count, now.to_i64()];
-        let last: i64 =
-            self.connection.prepare_cached(sql)?.query_row(counter, |row| row.get(0))?;
-        Ok(last - count + 1)
+        let user = self.user_id.to_i64();
+        let mut counter = self
+            .connection
+            .prepare_cached("SELECT last FROM change_counters WHERE user_id = $1")?;
+        let last: Option<i64> = counter.query_row([user], |row| row.get(0)).optional()?;
+        // Two statements, and not one with `RETURNING`: SQLite collects the rows of that in a
+        // table that it makes for each statement. The transaction began as one that writes, so
+        // nothing comes between the two.
+        match last {
+            Some(last) => {
+                let sql = "UPDATE change_counters SET last = $1 WHERE user_id = $2";
+                self.connection.prepare_cached(sql)?.execute([last + count, user])?;
+            }
+            None => {
+                let sql = "INSERT INTO change_counters (user_id, last, epoch, horizon) \
+                           VALUES ($1, $2, $3, 0)";
+                self.connection.prepare_cached(sql)?.execute([user, count, now.to_i64()])?;
+            }
+        }
+        Ok(last.unwrap_or(0) + 1)
     }
 
     /// Takes one number.

@@ -4,13 +4,14 @@ use super::change::{COLUMNS, Change, Changed, Op, change};
 use super::cursor::{Cursor, LogHead, Position};
 use super::error::{CatalogError, Refusal, ResetReason};
 use super::job::Share;
+use super::node::PAGE_TEXT_BYTES;
 use super::node_row;
 use super::place::Places;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use crate::clock;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use towline_types::{ChangeId, NodeId, Timestamp, UserId};
+use towline_types::{ChangeId, Timestamp, UserId};
 
 /// Some of what has changed for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct Delta {
 
 impl Catalog {
     /// What has changed for a user since that cursor, at most `limit` changes; without a cursor,
-    /// the first nodes of a snapshot. When a snapshot ends, the changes made meanwhile follow: each
+    /// the first nodes of a snapshot, of which at most `limit` rows are looked at. When a snapshot ends, the changes made meanwhile follow: each
     /// tells the whole state of its node, so none is missed and none does harm twice.
     ///
     /// Refused: [`Refusal::BadCursor`] for another user's; [`Refusal::CursorReset`] where changes
@@ -84,7 +85,7 @@ pub(super) fn begin_epoch_of_copy(connection: &Connection) -> Result<(), Catalog
     Ok(())
 }
 
-fn head(connection: &Connection, user_id: UserId) -> Result<LogHead, CatalogError> {
+pub(super) fn head(connection: &Connection, user_id: UserId) -> Result<LogHead, CatalogError> {
     let sql = "SELECT user_id, last, epoch, horizon FROM change_counters WHERE user_id = $1";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| {
@@ -121,19 +122,20 @@ fn log(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![user_id.to_i64(), id.to_i64(), limit])?;
-    let mut changes = Vec::new();
-    while let Some(row) = rows.next()? {
-        changes.push(change(row)?);
+    let (mut changes, mut text_bytes) = (Vec::new(), 0);
+    while text_bytes < PAGE_TEXT_BYTES {
+        let Some(row) = rows.next()? else { break };
+        let change = change(row)?;
+        text_bytes += change.node.text_bytes();
+        changes.push(change);
     }
     let last = changes.last().map_or(id, |change| change.change_id);
     let next = Cursor::behind(user_id, &head, last);
     Ok(Delta { changes, next, has_more: last < head.last, latest: head.last })
 }
 
-/// So many rows are looked at for each node of a snapshot that is asked for: what lies in the
-/// trash is passed over, and a page may be empty for that.
-const ROWS_PER_NODE: usize = 8;
-
+/// As many rows are looked at as nodes are wanted: what lies in the trash is passed over, and a page
+/// may be empty for that. Others wait for the look to end (P6).
 fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta, CatalogError> {
     let user_id = cursor.user_id;
     let now = head(connection, user_id)?;
@@ -148,12 +150,11 @@ fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta
         node_row::COLUMNS
     );
     let places = Places::new(connection);
-    let wanted = limit.max(1) as usize;
-    let looked_at = u32::try_from(wanted * ROWS_PER_NODE).unwrap_or(u32::MAX);
+    let wanted = limit.max(1);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![user_id.to_i64(), after, looked_at])?;
-    let (mut changes, mut looks) = (Vec::new(), 0);
-    while changes.len() < wanted {
+    let mut rows = statement.query(params![user_id.to_i64(), after, wanted])?;
+    let (mut changes, mut looks, mut text_bytes) = (Vec::new(), 0, 0);
+    while text_bytes < PAGE_TEXT_BYTES {
         let Some(row) = rows.next()? else { break };
         looks += 1;
         after = row.get("node_id")?;
@@ -163,11 +164,12 @@ fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta
             continue;
         }
         let node = row.seen(connection)?;
+        text_bytes += node.text_bytes();
         let change_id = node.place_rev.max(node.content_rev);
         let (op, changed) = (Op::Create, Changed::Both);
         changes.push(Change { change_id, op, changed, node, at: None });
     }
-    let has_ended = changes.len() < wanted && looks < looked_at as usize;
+    let has_ended = looks < wanted && text_bytes < PAGE_TEXT_BYTES;
     let at = match has_ended {
         true => Position::Log(head),
         false => Position::Snapshot { head, after },
@@ -204,26 +206,4 @@ fn trim(
             .execute([horizon, user])?;
     }
     Ok(count)
-}
-
-/// How many nodes at or below one have changes behind `seen`: see
-/// [`Catalog::begin_removal`](super::Catalog::begin_removal).
-pub(super) fn unseen_below(
-    connection: &Connection,
-    user_id: UserId,
-    root: NodeId,
-    seen: ChangeId,
-) -> Result<u64, CatalogError> {
-    let sql = "WITH RECURSIVE below (node_id, kind, place_rev, content_rev) AS (\
-                   SELECT node_id, kind, place_rev, content_rev FROM nodes WHERE node_id = $1 \
-                   UNION ALL \
-                   SELECT child.node_id, child.kind, child.place_rev, child.content_rev FROM below \
-                   JOIN nodes AS child ON child.user_id = $2 \
-                   AND coalesce(child.parent_id, 0) = +below.node_id AND child.deleted_at IS NULL \
-                   WHERE below.kind = 'folder') \
-               SELECT count(*) FROM below WHERE place_rev > $3 OR content_rev > $3";
-    let mut statement = connection.prepare_cached(sql)?;
-    let wanted = [root.to_i64(), user_id.to_i64(), seen.to_i64()];
-    let count: i64 = statement.query_row(wanted, |row| row.get(0))?;
-    Ok(count.unsigned_abs())
 }

@@ -14,8 +14,9 @@ pub(super) const NAMED_MAX: u32 = 8;
 
 impl Catalog {
     /// Completed documents of the user in that place and with these bytes: the one that
-    /// lies there, and those that were to go there and got a numbered name. For
-    /// [`OnConflict::Reject`] only the first will do.
+    /// lies there, and those that were to go there and have that name with a number. One that was
+    /// moved to any other name since is elsewhere. For [`OnConflict::Reject`] only the first will
+    /// do.
     ///
     /// At most eight; a row that does not read is not among them.
     pub fn same_place(
@@ -63,34 +64,39 @@ pub(super) fn same_place(
     on_conflict: OnConflict,
 ) -> Result<Vec<Document>, CatalogError> {
     let Content { user_id, filesize, blake3 } = content;
-    let mut found = Vec::new();
     // A folder that is only a twin of the one that was asked for is another place.
-    if let Some(exact) = folder::look(connection, user_id, path.folder())?.exact {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM documents WHERE document_id IN (SELECT version_id FROM nodes \
-             WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 AND name_key >= $3 \
-             AND name_key < $4 AND deleted_at IS NULL) \
-             AND filesize = $5 AND blake3 = $6 AND created_at IS NOT NULL"
-        );
-        let (user, key) = (user_id.to_i64(), path.filename().key());
-        let (behind, bytes) = (behind_twins(&key), filesize.to_i64());
-        let there = params![user, exact, key, behind, bytes, blake3.as_bytes()];
-        found = readable(connection, &sql, there)?;
-    }
+    let Some(exact) = folder::look(connection, user_id, path.folder())?.exact else {
+        return Ok(Vec::new());
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (SELECT version_id FROM nodes \
+         WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 AND name_key >= $3 \
+         AND name_key < $4 AND deleted_at IS NULL) \
+         JOIN documents ON document_id = version_id \
+         WHERE filesize = $5 AND blake3 = $6 AND created_at IS NOT NULL"
+    );
+    let (user, key) = (user_id.to_i64(), path.filename().key());
+    let (behind, bytes) = (behind_twins(&key), filesize.to_i64());
+    let there = params![user, exact, key, behind, bytes, blake3.as_bytes()];
+    let mut found = readable(connection, &sql, there)?;
     if on_conflict != OnConflict::Rename {
         return Ok(found);
     }
+    // A name with a number has one in brackets. So documents that were moved since, and are
+    // elsewhere or under another name, do not fill the page.
     let sql = format!(
         "SELECT {COLUMNS} FROM documents WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
-         AND filename = $4 AND folder = $5 AND created_at IS NOT NULL AND {IS_VERSION} \
-         LIMIT {NAMED_MAX}"
+         AND filename = $4 AND folder = $5 AND created_at IS NOT NULL \
+         AND EXISTS (SELECT 1 FROM nodes WHERE nodes.node_id = documents.node_id \
+         AND version_id = document_id AND deleted_at IS NULL \
+         AND coalesce(parent_id, 0) = $6 AND name LIKE '% (%)%') LIMIT {NAMED_MAX}"
     );
     let (filename, folder) = (path.filename().as_str(), path.folder_text());
-    let asked = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes(), filename, folder];
+    let asked = params![user, bytes, blake3.as_bytes(), filename, folder, exact];
     for document in readable(connection, &sql, asked)? {
-        // One that was moved since is elsewhere.
-        let place = document.file_path.as_ref();
-        let is_there = place.is_some_and(|place| place.folder() == path.folder());
+        // "Already there" speaks of the place that was asked for. What was moved since has a name
+        // that its user has chosen, and stands for its old one no more.
+        let is_there = document.file_path.as_ref().is_some_and(|place| place.is_numbered(path));
         if is_there && found.iter().all(|other| other.document_id != document.document_id) {
             found.push(document);
         }

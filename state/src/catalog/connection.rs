@@ -108,7 +108,7 @@ pub(super) fn has_journal(path: &Path) -> bool {
 
 /// Connects to a database that is there. Closed again without more, it leaves
 /// every byte as it was.
-fn connect(path: &Path) -> Result<Connection, CatalogError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, CatalogError> {
     // A journal that is there already holds promises. Whoever only looks, or is
     // about to be refused, must not move them on closing. (Where there is none, to
     // close as usual removes the empty one that looking makes.)

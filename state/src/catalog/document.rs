@@ -170,7 +170,7 @@ impl Document {
 
 /// Reads a row with [`COLUMNS`].
 pub(super) fn document(places: &Places<'_>, row: &Row<'_>) -> Result<Document, CatalogError> {
-    let row = NamedRow::new(row, "document", "document_id")?;
+    let row = NamedRow::selected(row, "document", COLUMNS)?;
     let mut document = Document {
         document_id: row.get("document_id", DocumentId::from_i64)?,
         user_id: row.get("user_id", UserId::from_i64)?,
@@ -277,8 +277,8 @@ fn stamp(row: &NamedRow<'_, '_>) -> Result<Option<FileStamp>, CatalogError> {
 }
 
 fn path(row: &NamedRow<'_, '_>) -> Result<DocumentPath, CatalogError> {
-    let filename = row.get("filename", |name: String| Name::recorded(name))?;
     let folder: String = row.plain("folder")?;
+    let filename = row.get("filename", |name: String| Name::recorded(name))?;
     let folder = match folder.as_str() {
         "" => Vec::new(),
         folder => folder

@@ -85,6 +85,7 @@ fn admit(tree: Tree<'_>, new: &NewDocument) -> Result<(), CatalogError> {
         wish: &new.wish,
         own: None,
         first_copy: 0,
+        now: new.started_at,
     };
     let path = tree.wished_path(wanted)?;
     let folder = tree.find(path.folder())?;

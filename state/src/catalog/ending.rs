@@ -33,7 +33,7 @@ impl Catalog {
             let document = in_phase(connection, document_id, &phases)?;
             if let Some(node_id) = document.node_id {
                 let (cache, user_id) = (&shared.folders, document.user_id);
-                Tree { connection, cache, user_id }.give_back(node_id, document_id)?;
+                Tree { connection, cache, user_id }.give_back(node_id, document_id, now)?;
             }
             connection
                 .prepare_cached(

@@ -166,6 +166,9 @@ pub enum Refusal {
     /// There is no such node, or it was removed.
     #[error("there is no such file or folder")]
     NoSuchNode,
+    /// The folder that something is to lie in is not there, or was removed.
+    #[error("there is no such folder")]
+    NoSuchFolder,
     /// The name belongs to another node.
     #[error("the name is taken")]
     Exists {

@@ -120,13 +120,14 @@ impl Tree<'_> {
         // The key of a twin has its number in it, which is not known before.
         let first = if has_twin { behind_twins(&key) } else { key.clone() };
         let sql = "INSERT INTO nodes (user_id, parent_id, kind, name, name_key, place_rev, \
-                   content_rev) VALUES ($1, $2, 'folder', $3, $4, 0, 0) RETURNING node_id";
+                   content_rev) VALUES ($1, $2, 'folder', $3, $4, 0, 0)";
         let parent_id = (folder_number != 0).then_some(folder_number);
-        let made: i64 =
-            self.connection.prepare_cached(sql)?.query_row(
-                params![self.user_id.to_i64(), parent_id, name.as_str(), first],
-                |row| row.get(0),
-            )?;
+        let made = self.connection.prepare_cached(sql)?.insert(params![
+            self.user_id.to_i64(),
+            parent_id,
+            name.as_str(),
+            first
+        ])?;
         if has_twin {
             self.connection
                 .prepare_cached("UPDATE nodes SET name_key = $1 WHERE node_id = $2")?

@@ -5,7 +5,7 @@ use super::error::CatalogError;
 use super::place::Places;
 use super::{Catalog, Reply};
 use rusqlite::params;
-use towline_types::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentId, DocumentPath, NodeId, UserId};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -68,6 +68,16 @@ impl Catalog {
             }
             let points = found.into_iter();
             Ok(points.map(|((user, _, depth), path)| (user, path, depth)).collect())
+        })
+    }
+
+    /// The document that is being published into a node, and becomes its version.
+    pub fn incoming(&self, node_id: NodeId) -> Reply<Option<DocumentId>> {
+        self.read(move |connection| {
+            let sql = "SELECT max(incoming_id) FROM nodes WHERE node_id = $1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let found: Option<i64> = statement.query_row([node_id.to_i64()], |row| row.get(0))?;
+            Ok(found.and_then(|id| DocumentId::from_i64(id).ok()))
         })
     }
 

@@ -6,7 +6,7 @@
 use super::error::CatalogError;
 use super::job::Share;
 use super::locate::{self, NodeRef};
-use super::node::Node;
+use super::node::{Node, PAGE_TEXT_BYTES, text_bytes_of};
 use super::node_row::{self, NodeRow};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, params};
@@ -76,7 +76,7 @@ impl FromStr for ListPosition {
 
 impl Catalog {
     /// What lies in a folder, or below it, behind that position, and at most `limit` nodes of it.
-    /// The folder may lie in the trash.
+    /// A page with long names is shorter. The folder may lie in the trash.
     ///
     /// Refused: [`NoSuchNode`](super::Refusal::NoSuchNode),
     /// [`NotAFolder`](super::Refusal::NotAFolder).
@@ -161,7 +161,7 @@ impl Walk<'_> {
     }
 
     fn page(mut self, depth: Depth, limit: usize) -> Result<ListPage, CatalogError> {
-        let mut entries = Vec::new();
+        let (mut entries, mut text_bytes) = (Vec::new(), 0);
         // Names that are only kept are passed over: there are as many as are being published.
         while let Some(level) = self.levels.last() {
             let rows = self.next_rows(level, depth, limit - entries.len())?;
@@ -178,12 +178,14 @@ impl Walk<'_> {
                     continue;
                 }
                 let below = (row.kind == NodeKind::Folder).then(|| row.clone());
-                entries.push(ListEntry { folder, node: row.seen(self.connection)? });
+                let node = row.seen(self.connection)?;
+                text_bytes += node.text_bytes() + text_bytes_of(&folder);
+                entries.push(ListEntry { folder, node });
                 let enters = depth == Depth::Recursive && below.is_some();
                 if let Some(below) = below.filter(|_| enters) {
                     self.enter(below);
                 }
-                if entries.len() == limit {
+                if entries.len() == limit || text_bytes >= PAGE_TEXT_BYTES {
                     return Ok(ListPage { next: self.position(), entries });
                 }
                 if enters {
@@ -210,10 +212,12 @@ impl Walk<'_> {
         let mut statement = self.connection.prepare_cached(&sql)?;
         let from = params![self.user_id.to_i64(), level.folder, level.after, limit];
         let mut rows = statement.query(from)?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
+        let (mut found, mut text_bytes) = (Vec::new(), 0);
+        while text_bytes < PAGE_TEXT_BYTES {
+            let Some(row) = rows.next()? else { break };
             let key = row.get::<_, String>("name_key")?;
             let row = node_row::node_row(row)?;
+            text_bytes += row.text_bytes();
             let is_last = depth == Depth::Recursive && row.kind == NodeKind::Folder;
             found.push((row, key));
             if is_last {

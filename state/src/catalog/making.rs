@@ -1,7 +1,7 @@
 //! Folders and links are made, and what else is kept of a node is set.
 //!
 //! A folder is made on the disk first (P3: a row says only what is true there); a link has nothing
-//! on the disk.
+//! on the disk but the folders above it. Before anything is made, a look says whether it can be.
 
 use super::change::Kind;
 use super::error::{CatalogError, Refusal};
@@ -75,8 +75,48 @@ impl Catalog {
         })
     }
 
+    /// Records folders that lie on the disk, where they were made on the way to something that was
+    /// not made after all: its user sees them from now on.
+    ///
+    /// Refused: [`Refusal::FolderTaken`] where a file or link has one of the names;
+    /// [`Refusal::Busy`]; [`Refusal::NoSuchUser`].
+    pub fn record_folders(&self, user_id: UserId, path: NodePath, now: Timestamp) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
+        self.write(move |connection| {
+            users::require(connection, user_id)?;
+            let tree = Tree { connection, cache: &shared.folders, user_id };
+            let folder = tree.make(path.names())?.exact.unwrap_or(0);
+            if folder != 0 {
+                tree.tell_folders(Some(node_id(folder, user_id)?), 0, now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a link can be made there; the link, where it is there already. Nothing is changed:
+    /// this is the look before the folders on the way are made on the disk.
+    ///
+    /// Refused: as [`make_link`](Self::make_link).
+    pub fn plan_link(
+        &self,
+        user_id: UserId,
+        path: DocumentPath,
+        target: LinkTarget,
+        on_conflict: OnConflict,
+    ) -> Reply<Option<Node>> {
+        self.look(Share::Of(user_id), move |connection| {
+            let cache = FolderCache::default();
+            let tree = Tree { connection, cache: &cache, user_id };
+            match tree.link_place(&path, &target, on_conflict)? {
+                LinkPlace::There(row) => row.seen(connection).map(Some),
+                LinkPlace::Replaced(_) | LinkPlace::Free(_) => Ok(None),
+            }
+        })
+    }
+
     /// Records a link, and the folders on the way to it, which lie on the disk. A link that is
-    /// there with that target is found; one with another target gets this one where it is to be
+    /// there with that target is found, also under the number that it got before; one with another
+    /// target gets this one where it is to be
     /// [replaced](OnConflict::Replace).
     ///
     /// Refused: as [`make_folder`](Self::make_folder), [`Refusal::Exists`] unless another name is
@@ -94,27 +134,12 @@ impl Catalog {
         self.write(move |connection| {
             users::require(connection, user_id)?;
             let tree = Tree { connection, cache: &shared.folders, user_id };
-            let folder = tree.find(path.folder())?;
-            let there = match folder.exact {
-                Some(exact) => child(connection, user_id, exact, path.filename())?,
-                None => None,
+            let (node, existing) = match tree.link_place(&path, &target, on_conflict)? {
+                LinkPlace::There(row) => (row.seen(connection)?, true),
+                LinkPlace::Replaced(row) => (tree.retarget(*row, target, mtime, now)?, false),
+                LinkPlace::Free(place) => (tree.insert_link(&place, target, mtime, now)?, false),
             };
-            if let Some(row) = there.filter(|row| row.kind == NodeKind::Link) {
-                if row.target.as_ref() == Some(&target) {
-                    return Ok(Made { node: row.seen(connection)?, existing: true });
-                }
-                if on_conflict == OnConflict::Replace {
-                    let node = tree.retarget(row, target, mtime, now)?;
-                    return Ok(Made { node, existing: false });
-                }
-            }
-            if on_conflict != OnConflict::Rename {
-                tree.refuse_taken(&folder, path.filename())?;
-            }
-            let wish = Wish { path: &path, on_conflict, own: None };
-            let (place, _) = numbered_name::free_place(tree, wish, 0)?;
-            let node = tree.insert_link(&place, target, mtime, now)?;
-            Ok(Made { node, existing: false })
+            Ok(Made { node, existing })
         })
     }
 
@@ -155,6 +180,20 @@ impl Catalog {
     }
 }
 
+/// What becomes of the wish for a link.
+enum LinkPlace {
+    /// It is there.
+    There(Box<NodeRow>),
+    /// The link that has the name gets the target.
+    Replaced(Box<NodeRow>),
+    /// It can be made there.
+    Free(DocumentPath),
+}
+
+/// How many names with a number are looked at for a link that is there already: all other writes
+/// of the catalog wait meanwhile.
+const NUMBERED_LINKS_MAX: u32 = 100;
+
 /// What a folder gets that is made without permissions being told.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -179,6 +218,34 @@ impl Tree<'_> {
         // The user's own folder is no node.
         let node_id = NodeId::from_i64(number).map_err(|_| Refusal::NoSuchNode)?;
         Ok(node_row::by_id(self.connection, node_id)?.filter(|row| !row.is_reserved()))
+    }
+
+    fn link_place(
+        self,
+        path: &DocumentPath,
+        target: &LinkTarget,
+        on_conflict: OnConflict,
+    ) -> Result<LinkPlace, CatalogError> {
+        let folder = self.find(path.folder())?;
+        let there = match folder.exact {
+            Some(exact) => child(self.connection, self.user_id, exact, path.filename())?,
+            None => None,
+        };
+        if let Some(row) = there.filter(|row| row.kind == NodeKind::Link) {
+            if row.target.as_ref() == Some(target) {
+                return Ok(LinkPlace::There(Box::new(row)));
+            }
+            if on_conflict == OnConflict::Replace {
+                return Ok(LinkPlace::Replaced(Box::new(row)));
+            }
+        }
+        if on_conflict != OnConflict::Rename {
+            self.refuse_taken(&folder, path.filename())?;
+        } else if let Some(row) = self.numbered_link(&folder, path, target)? {
+            return Ok(LinkPlace::There(Box::new(row)));
+        }
+        let wish = Wish { path, on_conflict, own: None };
+        Ok(LinkPlace::Free(numbered_name::free_place(self, wish, 0)?.0))
     }
 
     /// Refuses a name that a node in that folder has, or in a twin of it.
@@ -220,6 +287,30 @@ impl Tree<'_> {
         Ok(Refusal::Exists { current: Box::new(row.seen(self.connection)?) }.into())
     }
 
+    /// The link that got a number before because its name was taken: the same words twice make no
+    /// second one. Nothing where the name is free.
+    fn numbered_link(
+        self,
+        folder: &Folder,
+        path: &DocumentPath,
+        target: &LinkTarget,
+    ) -> Result<Option<NodeRow>, CatalogError> {
+        let Some(exact) = folder.exact else { return Ok(None) };
+        if !self.is_taken(folder, &path.filename().key(), None)? {
+            return Ok(None);
+        }
+        for numbered in (1..=NUMBERED_LINKS_MAX).map_while(|copy| path.numbered(copy)) {
+            let Some(row) = child(self.connection, self.user_id, exact, numbered.filename())?
+            else {
+                break;
+            };
+            if row.kind == NodeKind::Link && row.target.as_ref() == Some(target) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
     fn insert_link(
         self,
         place: &DocumentPath,
@@ -236,8 +327,7 @@ impl Tree<'_> {
         let change_id = self.change_id(number)?;
         let name = place.filename().clone();
         let sql = "INSERT INTO nodes (user_id, parent_id, kind, name, name_key, target, mtime_ms, \
-                   place_rev, content_rev) VALUES ($1, $2, 'link', $3, $4, $5, $6, $7, $7) \
-                   RETURNING node_id";
+                   place_rev, content_rev) VALUES ($1, $2, 'link', $3, $4, $5, $6, $7, $7)";
         let link = params![
             self.user_id.to_i64(),
             parent_id.map(NodeId::to_i64),
@@ -247,7 +337,7 @@ impl Tree<'_> {
             mtime.map(ModifiedTime::as_ms),
             number,
         ];
-        let made: i64 = self.connection.prepare_cached(sql)?.query_row(link, |row| row.get(0))?;
+        let made = self.connection.prepare_cached(sql)?.insert(link)?;
         let row = NodeRow {
             node_id: node_id(made, self.user_id)?,
             user_id: self.user_id,

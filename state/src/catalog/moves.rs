@@ -16,7 +16,7 @@ use super::node_row::{self, NodeRow, folder_number};
 use super::numbered_name::{self, Wish};
 use super::place::Places;
 use super::row::NamedRow;
-use super::{Catalog, Reply, change_log};
+use super::{Catalog, Reply, document};
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub enum Spot {
     Living(DocumentPath),
     /// In the trash.
     Trash(NodeId),
+    /// Among the versions that were replaced.
+    Version(DocumentId),
 }
 
 /// A change of a place that is under way.
@@ -63,7 +65,7 @@ pub struct RemovalGuard {
 impl Catalog {
     /// Begins to give a node another place. Its folder must be there; nothing is replaced.
     ///
-    /// Refused: [`Refusal::NoSuchNode`], also where the folder is not there;
+    /// Refused: [`Refusal::NoSuchNode`]; [`Refusal::NoSuchFolder`];
     /// [`Refusal::Conflict`] where the last change of its place is another than `place_rev`;
     /// [`Refusal::Exists`] and [`Refusal::PathTaken`] where the name, or a twin of it, is taken;
     /// [`Refusal::FolderTaken`]; [`Refusal::Cycle`]; [`Refusal::TooDeep`]; [`Refusal::Busy`] where
@@ -82,7 +84,7 @@ impl Catalog {
             let (row, from) = tree.changeable(&which, place_rev)?;
             let (name, above) = to.names().split_last().ok_or(Refusal::Cycle)?;
             let folder = tree.find(above)?;
-            let number = folder.exact.ok_or(Refusal::NoSuchNode)?;
+            let number = folder.exact.ok_or(Refusal::NoSuchFolder)?;
             if row.kind == NodeKind::Folder && tree.is_within(number, row.node_id)? {
                 return Err(Refusal::Cycle.into());
             }
@@ -120,7 +122,7 @@ impl Catalog {
                 return Err(Refusal::NotEmpty.into());
             }
             if let Some(seen) = guard.seen {
-                match change_log::unseen_below(connection, user_id, row.node_id, seen)? {
+                match tree.unseen_below(row.node_id, seen)? {
                     0 => {}
                     count => return Err(Refusal::Unseen { count }.into()),
                 }
@@ -133,29 +135,39 @@ impl Catalog {
 
     /// Begins to bring a removed node back: to the folder that it was removed from, where that is
     /// still there, else to the user's own; under its name, or a numbered one where that is taken.
+    /// `first_copy` is the first number that is tried, 0 for its own name; answers with the one that
+    /// was chosen as well.
+    /// A file whose content was lost gets the version again that was the current one before: what is
+    /// kept can be had (P1).
     ///
     /// Refused: [`Refusal::NoSuchNode`] where no removed node has that number, or the file's
-    /// content was lost; [`Refusal::TooDeep`]; [`Refusal::Busy`].
-    pub fn begin_restore(&self, user_id: UserId, node_id: NodeId, now: Timestamp) -> Reply<Move> {
+    /// content was lost and no earlier version is kept; [`Refusal::TooDeep`]; [`Refusal::Busy`].
+    pub fn begin_restore(
+        &self,
+        user_id: UserId,
+        node_id: NodeId,
+        first_copy: u32,
+        now: Timestamp,
+    ) -> Reply<(Move, u32)> {
         let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let tree = Tree { connection, cache: &shared.folders, user_id };
             let row = node_row::by_id(connection, node_id)?;
-            let is_removed = |row: &NodeRow| {
-                let has_content = row.kind != NodeKind::File || row.version_id.is_some();
-                row.user_id == user_id && row.deleted_at.is_some() && has_content
-            };
+            let is_removed = |row: &NodeRow| row.user_id == user_id && row.deleted_at.is_some();
             let row = row.filter(is_removed).ok_or(Refusal::NoSuchNode)?;
+            if row.has_lost_content() && last_kept(connection, row.node_id)?.is_none() {
+                return Err(Refusal::NoSuchNode.into());
+            }
             tree.refuse_moving_chain(Some(row.node_id))?;
             let above = tree.folder_of_removed(&row)?;
             let wanted =
                 DocumentPath::new(above, row.name.clone()).map_err(|_| Refusal::TooDeep)?;
             let wish = Wish { path: &wanted, on_conflict: OnConflict::Rename, own: None };
-            let (place, _) = numbered_name::free_place(tree, wish, 0)?;
+            let (place, copy) = numbered_name::free_place(tree, wish, first_copy)?;
             tree.refuse_too_deep(&row, &place)?;
             let number = tree.find(place.folder())?.exact.ok_or(Refusal::NoSuchNode)?;
             tree.intend(&row, Some((number, place.filename())), now)?;
-            move_of(connection, row, Spot::Living(place))
+            Ok((move_of(connection, row, Spot::Living(place))?, copy))
         })
     }
 
@@ -248,9 +260,24 @@ pub(super) fn forget(connection: &Connection, node_id: NodeId) -> Result<(), Cat
     Ok(())
 }
 
+/// The version of a file that was replaced last: what the file was before the current one.
+fn last_kept(connection: &Connection, node_id: NodeId) -> Result<Option<DocumentId>, CatalogError> {
+    let sql = "SELECT document_id FROM versions WHERE node_id = $1 \
+               ORDER BY change_id DESC, document_id DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([node_id.to_i64()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    NamedRow::new(row, "document", "document_id")?
+        .get("document_id", DocumentId::from_i64)
+        .map(Some)
+}
+
 /// The change of a node's place, from where it lies now.
 fn move_of(connection: &Connection, row: NodeRow, to: Spot) -> Result<Move, CatalogError> {
     let from = match row.deleted_at {
+        Some(_) if row.has_lost_content() => {
+            Spot::Version(last_kept(connection, row.node_id)?.ok_or(Refusal::NoSuchNode)?)
+        }
         Some(_) => Spot::Trash(row.node_id),
         None => {
             let chain = Places::new(connection).of_folder(row.parent_id)?;
@@ -335,7 +362,7 @@ impl Tree<'_> {
         self.lies_within(folder, node_id, &mut HashMap::new())
     }
 
-    fn lies_within(
+    pub(super) fn lies_within(
         self,
         number: i64,
         folder: NodeId,
@@ -439,6 +466,10 @@ impl Tree<'_> {
         intent: Intent,
         now: Timestamp,
     ) -> Result<Node, CatalogError> {
+        let revived = match intent.to_name.is_some() && row.has_lost_content() {
+            true => last_kept(self.connection, row.node_id)?,
+            false => None,
+        };
         let (kind, number) = match intent.to_name {
             None => {
                 row.deleted_at = Some(now);
@@ -447,12 +478,19 @@ impl Tree<'_> {
             Some(name) => {
                 let was_removed = row.deleted_at.take().is_some();
                 (row.parent_id, row.name) = (intent.to_parent, name);
-                let kind = if was_removed { Kind::RESTORED } else { Kind::MOVED };
+                let kind = match (was_removed, revived) {
+                    (true, Some(_)) => Kind::NEW,
+                    (true, None) => Kind::RESTORED,
+                    (false, _) => Kind::MOVED,
+                };
                 (kind, self.tell_folders(row.parent_id, 1, now)?)
             }
         };
         let change_id = self.change_id(number)?;
         row.place_rev = change_id;
+        if let Some(version) = revived {
+            self.revive(&mut row, version, change_id)?;
+        }
         // What goes into the trash keeps its key, which may be that of a twin.
         let key = row.deleted_at.is_none().then(|| row.name.key());
         self.connection
@@ -471,5 +509,28 @@ impl Tree<'_> {
         let version = row.clone().seen(self.connection)?.version;
         self.record(change_id, kind, &row, version, now)?;
         Ok(row.with_version(version))
+    }
+
+    /// Makes an earlier version of a file the current one.
+    fn revive(
+        self,
+        row: &mut NodeRow,
+        version: DocumentId,
+        change_id: ChangeId,
+    ) -> Result<(), CatalogError> {
+        let sql = "DELETE FROM versions WHERE document_id = $1";
+        self.connection.prepare_cached(sql)?.execute([version.to_i64()])?;
+        let document = document::by_id(self.connection, version)?;
+        row.mtime = document.and_then(|document| document.wish.mtime);
+        (row.version_id, row.content_rev) = (Some(version), change_id);
+        let sql = "UPDATE nodes SET version_id = $1, content_rev = $2, mtime_ms = $3 \
+                   WHERE node_id = $4";
+        self.connection.prepare_cached(sql)?.execute(params![
+            version.to_i64(),
+            change_id.to_i64(),
+            row.mtime.map(|mtime| mtime.as_ms()),
+            row.node_id.to_i64(),
+        ])?;
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::job::Share;
 use super::node_row::behind_twins;
 use super::{Catalog, Reply, folder};
 use rusqlite::{Connection, params};
-use towline_types::{DocumentId, DocumentPath, UserId};
+use towline_types::{DocumentId, DocumentPath, NodeKind, UserId};
 
 /// So many documents below a folder are named.
 const BELOW_MAX: u32 = 64;
@@ -51,6 +51,27 @@ impl Catalog {
                 }
             }
             Ok(found)
+        })
+    }
+
+    /// Whether a folder or a link has that name, or a twin of it.
+    pub fn has_folder_or_link(&self, user_id: UserId, path: &DocumentPath) -> Reply<bool> {
+        let path = path.clone();
+        self.look(Share::Of(user_id), move |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM nodes WHERE user_id = $1 \
+                       AND coalesce(parent_id, 0) = $2 AND name_key >= $3 AND name_key < $4 \
+                       AND deleted_at IS NULL AND kind <> $5)";
+            let key = path.filename().key();
+            let behind = behind_twins(&key);
+            let mut statement = connection.prepare_cached(sql)?;
+            for twin in folder::look(connection, user_id, path.folder())?.twins {
+                let file = NodeKind::File.as_str();
+                let wanted = params![user_id.to_i64(), twin, key, behind, file];
+                if statement.query_row(wanted, |row| row.get(0))? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
     }
 

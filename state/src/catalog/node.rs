@@ -2,8 +2,13 @@
 
 use towline_types::{
     ChangeId, DocumentId, FileHash, FileSize, LinkTarget, ModifiedTime, Name, NodeId, NodeKind,
-    PermissionBits, Timestamp, UserId,
+    NodePath, PermissionBits, Timestamp, UserId,
 };
+
+/// How many bytes of names and link targets are in a page of a listing, of the trash or of changes.
+/// With short names the number of entries ends a page before: 1,000 of the longest paths and
+/// targets would be 6 MB, for each session that asks.
+pub const PAGE_TEXT_BYTES: usize = 256 << 10;
 
 /// A file, a folder or a link of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,20 @@ pub struct Node {
     pub content_rev: ChangeId,
     /// When it was removed. What lies below a removed folder keeps its folder and has no such time.
     pub deleted_at: Option<Timestamp>,
+}
+
+impl Node {
+    /// How much it counts of [`PAGE_TEXT_BYTES`].
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let target = self.target.as_ref().map_or(0, |target| target.as_str().len());
+        self.name.as_str().len() + target
+    }
+}
+
+/// How much the folders above a node count of [`PAGE_TEXT_BYTES`].
+pub(super) fn text_bytes_of(folder: &NodePath) -> usize {
+    folder.names().iter().map(|name| name.as_str().len() + 1).sum()
 }
 
 /// The content of a file.

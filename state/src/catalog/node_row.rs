@@ -42,6 +42,11 @@ impl NodeRow {
         }
     }
 
+    /// Whether it is a file in the trash whose current version was lost.
+    pub(super) fn has_lost_content(&self) -> bool {
+        self.kind == NodeKind::File && self.version_id.is_none() && self.deleted_at.is_some()
+    }
+
     /// The node as callers see it.
     pub(super) fn seen(self, connection: &Connection) -> Result<Node, CatalogError> {
         let version = match self.version_id {
@@ -49,6 +54,12 @@ impl NodeRow {
             None => None,
         };
         Ok(self.with_version(version))
+    }
+
+    /// How much it counts of a page, as [`Node::text_bytes`] does.
+    pub(super) fn text_bytes(&self) -> usize {
+        let target = self.target.as_ref().map_or(0, |target| target.as_str().len());
+        self.name.as_str().len() + target
     }
 
     /// The node with a version that is known.
@@ -91,7 +102,7 @@ fn version(
 
 /// Reads a row with [`COLUMNS`].
 pub(super) fn node_row(row: &Row<'_>) -> Result<NodeRow, CatalogError> {
-    let row = NamedRow::new(row, "node", "node_id")?;
+    let row = NamedRow::selected(row, "node", COLUMNS)?;
     Ok(NodeRow {
         node_id: row.get("node_id", NodeId::from_i64)?,
         user_id: row.get("user_id", UserId::from_i64)?,

@@ -49,6 +49,9 @@ pub(super) struct Places<'c> {
     folders: RefCell<HashMap<NodeId, Rc<Chain>>>,
 }
 
+/// The columns that [`PlacedNode`] is read from.
+const COLUMNS: &str = "node_id, user_id, parent_id, name, version_id, incoming_id, deleted_at";
+
 /// More folders than can lie in each other: a chain that is longer was edited by hand.
 const CHAIN_MAX: usize = 2 * limits::FOLDER_DEPTH;
 
@@ -86,11 +89,10 @@ impl<'c> Places<'c> {
 
     /// What decides where the file of a document lies that has that node.
     pub(super) fn node(&self, node_id: NodeId) -> Result<PlacedNode, CatalogError> {
-        let sql = "SELECT node_id, user_id, parent_id, name, version_id, incoming_id, deleted_at \
-                   FROM nodes WHERE node_id = $1";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!("SELECT {COLUMNS} FROM nodes WHERE node_id = $1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let read = |row: &Row<'_>| {
-            let row = NamedRow::new(row, "node", "node_id")?;
+            let row = NamedRow::selected(row, "node", COLUMNS)?;
             Ok(PlacedNode {
                 parent_id: row.get_option("parent_id", NodeId::from_i64)?,
                 name: row.get("name", |name: String| Name::recorded(name))?,

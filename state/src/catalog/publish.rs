@@ -31,9 +31,10 @@ impl Catalog {
     /// Refused: [`Refusal::PathTaken`] for [`OnConflict::Reject`] where copy 0 is
     /// not free or not asked for, and where no numbered name is legal;
     /// [`Refusal::FolderTaken`] where a file or link has the name of one of the folders;
-    /// [`Refusal::Conflict`] where another version than the base version would be replaced;
+    /// [`Refusal::Conflict`] where another version than the base version would be replaced, or the
+    /// file is gone that was named by its number;
     /// [`Refusal::Busy`] where one of the folders is being moved, or another document is being
-    /// published into the same file; [`Refusal::NoSuchNode`]; [`Refusal::NoSuchDocument`];
+    /// published into the same file; [`Refusal::NoSuchDocument`];
     /// [`Refusal::WrongPhase`]; [`Refusal::BadLength`] where the length of the file is not
     /// declared.
     pub fn begin_publish(
@@ -60,6 +61,7 @@ impl Catalog {
                 wish: &document.wish,
                 own: document.node_id,
                 first_copy,
+                now,
             })?;
             connection
                 .prepare_cached(
@@ -161,6 +163,7 @@ impl Catalog {
                 wish: &wish,
                 own,
                 first_copy,
+                now: started_at,
             })?;
             connection
                 .prepare_cached(
@@ -229,13 +232,13 @@ impl Catalog {
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
     /// not publishing.
-    pub fn return_to_uploading(&self, document_id: DocumentId) -> Reply<()> {
+    pub fn return_to_uploading(&self, document_id: DocumentId, now: Timestamp) -> Reply<()> {
         let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let document = in_phase(connection, document_id, &[Phase::Publishing])?;
             if let Some(node_id) = document.node_id {
                 let (cache, user_id) = (&shared.folders, document.user_id);
-                Tree { connection, cache, user_id }.give_back(node_id, document_id)?;
+                Tree { connection, cache, user_id }.give_back(node_id, document_id, now)?;
             }
             connection
                 .prepare_cached(

@@ -13,7 +13,7 @@ use super::node_wish::NodeWish;
 use super::numbered_name::{self, Wish};
 use super::place::Places;
 use rusqlite::params;
-use towline_types::{DocumentId, DocumentPath, NodeId, NodeKind, OnConflict};
+use towline_types::{DocumentId, DocumentPath, NodeId, NodeKind, OnConflict, Timestamp};
 
 /// A name that is kept for a document.
 #[derive(Debug)]
@@ -37,17 +37,21 @@ pub(super) struct Wanted<'a> {
     /// The node that it has already, where it chooses again.
     pub(super) own: Option<NodeId>,
     pub(super) first_copy: u32,
+    pub(super) now: Timestamp,
 }
 
 impl Tree<'_> {
     /// Keeps a name for a document, and makes the folders on the way.
     ///
     /// Refused: as [`numbered_name::free_place`]; [`Refusal::Conflict`] where another version than
-    /// the base version would be replaced; [`Refusal::Busy`] where another document is being
-    /// published into the file; [`Refusal::NoSuchNode`] and [`Refusal::TooDeep`] where the node or
-    /// folder was given by number.
+    /// the base version would be replaced, or the file is gone that was to be replaced;
+    /// [`Refusal::Busy`] where another document is being published into the file;
+    /// [`Refusal::TooDeep`] where the node or folder was given by number.
     pub(super) fn reserve(self, wanted: Wanted<'_>) -> Result<Reservation, CatalogError> {
-        let path = self.wished_path(wanted)?;
+        let path = match self.wished_path(wanted) {
+            Err(CatalogError::Refused(Refusal::NoSuchNode)) => path_without_node(wanted)?,
+            path => path?,
+        };
         let target = self.replaced(wanted, &path)?;
         // Its own name, that nothing had before, is chosen anew like any other.
         let is_new =
@@ -61,7 +65,8 @@ impl Tree<'_> {
         }
         let wish = Wish { path: &path, on_conflict: wanted.on_conflict, own: wanted.own };
         let (place, copy) = numbered_name::free_place(self, wish, wanted.first_copy)?;
-        let node_id = match wanted.own {
+        let own = self.give_back_unless_new(wanted)?;
+        let node_id = match own {
             // All names that a document may get are in the same folder.
             Some(own) => self.rename_reserved(own, &place)?,
             None => self.insert_reserved(wanted.document_id, &place)?,
@@ -69,7 +74,10 @@ impl Tree<'_> {
         Ok(Reservation { node_id, place, copy, replaces: None })
     }
 
-    /// Where the document is to go, as its folder or file lies now.
+    /// Where the document is to go, as its folder or file lies now: where the file is not to be
+    /// replaced, to the same folder under a name of its own.
+    ///
+    /// Refused: [`Refusal::NoSuchNode`] where that is gone; [`Refusal::TooDeep`].
     pub(super) fn wished_path(self, wanted: Wanted<'_>) -> Result<DocumentPath, CatalogError> {
         let places = Places::new(self.connection);
         let too_deep = |_| CatalogError::from(Refusal::TooDeep);
@@ -79,7 +87,11 @@ impl Tree<'_> {
             if chain.trash.is_some() {
                 return Err(Refusal::NoSuchNode.into());
             }
-            return DocumentPath::new(chain.names.clone(), node.name).map_err(too_deep);
+            let filename = match wanted.on_conflict {
+                OnConflict::Replace => node.name,
+                _ => wanted.path.filename().clone(),
+            };
+            return DocumentPath::new(chain.names.clone(), filename).map_err(too_deep);
         }
         if let Some(into) = wanted.wish.into_folder {
             self.living_node(into, NodeKind::Folder)?;
@@ -108,7 +120,7 @@ impl Tree<'_> {
         wanted: Wanted<'_>,
         path: &DocumentPath,
     ) -> Result<Option<NodeRow>, CatalogError> {
-        if wanted.on_conflict != OnConflict::Replace && wanted.wish.onto_node.is_none() {
+        if wanted.on_conflict != OnConflict::Replace {
             return Ok(None);
         }
         let folder = self.find(path.folder())?;
@@ -142,7 +154,7 @@ impl Tree<'_> {
         let (node_id, replaces) = (target.node_id, target.version_id);
         self.refuse_other_version(wanted, target)?;
         if let Some(own) = wanted.own.filter(|own| *own != node_id) {
-            self.give_back(own, wanted.document_id)?;
+            self.give_back(own, wanted.document_id, wanted.now)?;
         }
         self.connection
             .prepare_cached("UPDATE nodes SET incoming_id = $1 WHERE node_id = $2")?
@@ -177,8 +189,7 @@ impl Tree<'_> {
     ) -> Result<NodeId, CatalogError> {
         let folder = self.make(place.folder())?;
         let sql = "INSERT INTO nodes (user_id, parent_id, kind, name, name_key, incoming_id, \
-                   place_rev, content_rev) VALUES ($1, $2, 'file', $3, $4, $5, 0, 0) \
-                   RETURNING node_id";
+                   place_rev, content_rev) VALUES ($1, $2, 'file', $3, $4, $5, 0, 0)";
         let name = place.filename();
         let node = params![
             self.user_id.to_i64(),
@@ -187,8 +198,21 @@ impl Tree<'_> {
             name.key(),
             document_id.to_i64(),
         ];
-        let made: i64 = self.connection.prepare_cached(sql)?.query_row(node, |row| row.get(0))?;
-        node_id(made, self.user_id)
+        // Not `RETURNING`: SQLite collects its rows in a table that it makes for each statement,
+        // at five times the cost of the row itself.
+        node_id(self.connection.prepare_cached(sql)?.insert(node)?, self.user_id)
+    }
+
+    /// The node that keeps a name for the document alone. One that it was to be the next version of
+    /// is given back: that one keeps its name.
+    fn give_back_unless_new(self, wanted: Wanted<'_>) -> Result<Option<NodeId>, CatalogError> {
+        let Some(own) = wanted.own else { return Ok(None) };
+        let has_version =
+            node_row::by_id(self.connection, own)?.is_some_and(|node| node.version_id.is_some());
+        if has_version {
+            self.give_back(own, wanted.document_id, wanted.now)?;
+        }
+        Ok((!has_version).then_some(own))
     }
 
     fn rename_reserved(self, own: NodeId, place: &DocumentPath) -> Result<NodeId, CatalogError> {
@@ -201,10 +225,14 @@ impl Tree<'_> {
 
     /// Gives a name back that was kept for a document that is not published after all. Folders
     /// that were made for it alone go as well.
+    ///
+    /// The file may have lost its version meanwhile and have earlier ones. Then it goes into the
+    /// trash, as one that is lost does: without the node nobody could reach or name them.
     pub(super) fn give_back(
         self,
         node_id: NodeId,
         document_id: DocumentId,
+        now: Timestamp,
     ) -> Result<(), CatalogError> {
         let Some(node) = node_row::by_id(self.connection, node_id)? else { return Ok(()) };
         if node.incoming_id != Some(document_id) {
@@ -213,6 +241,13 @@ impl Tree<'_> {
         if node.version_id.is_some() {
             let sql = "UPDATE nodes SET incoming_id = NULL WHERE node_id = $1";
             self.connection.prepare_cached(sql)?.execute([node_id.to_i64()])?;
+            return Ok(());
+        }
+        if self.has_versions(node_id)? {
+            self.cache.clear();
+            // That it is gone was told when its version was lost.
+            let sql = "UPDATE nodes SET incoming_id = NULL, deleted_at = $1 WHERE node_id = $2";
+            self.connection.prepare_cached(sql)?.execute([now.to_i64(), node_id.to_i64()])?;
             return Ok(());
         }
         self.delete_row(node_id)?;
@@ -240,11 +275,23 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Whether anything lies in that folder, reserved names included.
+    /// Whether anything lies in that folder or is on its way there, reserved names included.
     pub(super) fn has_children(self, folder: NodeId) -> Result<bool, CatalogError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM nodes WHERE user_id = $1 \
-                   AND coalesce(parent_id, 0) = $2 AND deleted_at IS NULL)";
+                   AND coalesce(parent_id, 0) = $2 AND deleted_at IS NULL) \
+                   OR EXISTS (SELECT 1 FROM moves WHERE user_id = $1 \
+                   AND coalesce(to_parent, 0) = $2 AND to_trash = 0)";
         let wanted = [self.user_id.to_i64(), folder_number(Some(folder))];
         Ok(self.connection.prepare_cached(sql)?.query_row(wanted, |row| row.get(0))?)
     }
+}
+
+/// Where a document goes whose folder or file is gone: to the place at which that lay when the
+/// upload began. Its bytes are not to be lost because of what was removed meanwhile (P1): a folder
+/// is made anew, as for a path. Only a file that is gone cannot be replaced.
+fn path_without_node(wanted: Wanted<'_>) -> Result<DocumentPath, CatalogError> {
+    if wanted.wish.onto_node.is_some() && wanted.on_conflict == OnConflict::Replace {
+        return Err(Refusal::Conflict { current: None }.into());
+    }
+    Ok(wanted.path.clone())
 }

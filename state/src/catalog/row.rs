@@ -13,10 +13,24 @@ pub(super) struct NamedRow<'row, 'statement> {
     row: &'row Row<'statement>,
     table: &'static str,
     id: i64,
+    /// The names of its first columns, in the order in which the statement selects them; empty
+    /// where only SQLite knows them.
+    selected: &'static str,
     /// Where the next column is looked for first: they are asked for in about the order
     /// in which they stand, and to compare all names each time costs as much as the row.
-    next: Cell<usize>,
+    next: Cell<Next>,
 }
+
+/// The column behind the one that was found last.
+#[derive(Clone, Copy, Default)]
+struct Next {
+    position: usize,
+    /// Where its name begins among the selected ones, in bytes.
+    name_at: usize,
+}
+
+/// What is between the names of columns.
+const SEPARATOR: &str = ", ";
 
 impl<'row, 'statement> NamedRow<'row, 'statement> {
     /// The row of `table` whose number stands in the column `id_column`.
@@ -25,7 +39,19 @@ impl<'row, 'statement> NamedRow<'row, 'statement> {
         table: &'static str,
         id_column: &str,
     ) -> Result<Self, CatalogError> {
-        Ok(Self { row, table, id: row.get(id_column)?, next: Cell::new(0) })
+        let (selected, next) = ("", Cell::default());
+        Ok(Self { row, table, id: row.get(id_column)?, selected, next })
+    }
+
+    /// The same for a statement whose first columns are those, with `, ` between the names; the
+    /// first of them is the number of the row. SQLite is not asked for their names: for a row of
+    /// thirty columns that costs more than to read it.
+    pub(super) fn selected(
+        row: &'row Row<'statement>,
+        table: &'static str,
+        columns: &'static str,
+    ) -> Result<Self, CatalogError> {
+        Ok(Self { row, table, id: row.get(0)?, selected: columns, next: Cell::default() })
     }
 
     /// A column as SQLite has it.
@@ -39,11 +65,39 @@ impl<'row, 'statement> NamedRow<'row, 'statement> {
 
     fn position(&self, column: &str) -> Option<usize> {
         let statement: &Statement<'_> = self.row.as_ref();
-        let (first, count) = (self.next.get(), statement.column_count());
         let is_it = |at: &usize| statement.column_name(*at).is_ok_and(|name| name == column);
+        if let Some(position) = self.position_of_selected(column) {
+            debug_assert!(is_it(&position), "{column} is not column {position} of the statement");
+            return Some(position);
+        }
+        let (first, count) = (self.next.get().position, statement.column_count());
         let position = (first..count).chain(0..first.min(count)).find(is_it)?;
-        self.next.set(position + 1);
+        self.next.set(Next { position: position + 1, ..self.next.get() });
         Some(position)
+    }
+
+    fn position_of_selected(&self, column: &str) -> Option<usize> {
+        let find = |mut next: Next| {
+            let mut names = self.selected.get(next.name_at..)?;
+            while !names.is_empty() {
+                let rest = names.strip_prefix(column);
+                let is_it = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','));
+                let length = match is_it {
+                    true => column.len(),
+                    false => names.find(',').unwrap_or(names.len()),
+                };
+                let position = next.position;
+                next.position += 1;
+                next.name_at += length + SEPARATOR.len();
+                if is_it {
+                    self.next.set(next);
+                    return Some(position);
+                }
+                names = names.get(length + SEPARATOR.len()..).unwrap_or("");
+            }
+            None
+        };
+        find(self.next.get()).or_else(|| find(Next::default()))
     }
 
     /// A column, checked.

@@ -131,7 +131,7 @@ impl Tree<'_> {
         Ok(())
     }
 
-    fn has_versions(self, node_id: NodeId) -> Result<bool, CatalogError> {
+    pub(super) fn has_versions(self, node_id: NodeId) -> Result<bool, CatalogError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM versions WHERE node_id = $1)";
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row([node_id.to_i64()], |row| row.get(0))?)

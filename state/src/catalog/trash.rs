@@ -1,15 +1,15 @@
 //! What was removed: it is listed, found again, and in the end forgotten.
 
-use super::completed_duplicates::NAMED_MAX;
 use super::document::{self, Document};
 use super::error::{CatalogError, Refusal};
-use super::folder;
 use super::job::Share;
 use super::locate::child;
-use super::node::Node;
-use super::node_row::{self, NodeRow, behind_twins};
+use super::making::node_id;
+use super::node::{Node, PAGE_TEXT_BYTES, text_bytes_of};
+use super::node_row::{self, NodeRow};
 use super::place::Places;
-use super::{Catalog, Reply, moves};
+use super::row::NamedRow;
+use super::{Catalog, Reply, found_in_trash, moves};
 use rusqlite::{Connection, params};
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +22,9 @@ pub struct TrashEntry {
     pub node: Node,
     /// The folder that it was removed from, where that is still there.
     pub folder: Option<NodePath>,
+    /// The path that leads to it in [`find_in_trash`](Catalog::find_in_trash), also where the
+    /// folder was removed later.
+    pub path: NodePath,
 }
 
 /// Some of what was removed.
@@ -29,6 +32,15 @@ pub struct TrashEntry {
 pub struct TrashPage {
     /// The nodes, in the order of their removals.
     pub entries: Vec<TrashEntry>,
+    /// Where the next page begins; nothing where this is the last.
+    pub next: Option<TrashPosition>,
+}
+
+/// Nodes in the trash that are kept no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredTrash {
+    /// The nodes, in the order of their removals.
+    pub nodes: Vec<NodeId>,
     /// Where the next page begins; nothing where this is the last.
     pub next: Option<TrashPosition>,
 }
@@ -77,54 +89,54 @@ impl Catalog {
             );
             let from = params![user_id.to_i64(), after.deleted_at, after.node_id, limit];
             let rows = node_row::many(connection, &sql, from)?;
-            let is_full = rows.len() >= limit as usize;
-            let next = rows.last().filter(|_| is_full).map(|row| TrashPosition {
-                deleted_at: row.deleted_at.map_or(i64::MIN, Timestamp::to_i64),
-                node_id: row.node_id.to_i64(),
-            });
+            let mut is_full = rows.len() >= limit as usize;
             let places = Places::new(connection);
-            let entries = rows.into_iter().map(|row| {
+            let (mut entries, mut text_bytes) = (Vec::new(), 0);
+            for row in rows {
+                if text_bytes >= PAGE_TEXT_BYTES {
+                    is_full = true;
+                    break;
+                }
                 let folder = folder_of(&places, &row)?;
-                Ok(TrashEntry { folder, node: row.seen(connection)? })
-            });
-            Ok(TrashPage { entries: entries.collect::<Result<_, CatalogError>>()?, next })
-        })
-    }
-
-    /// The node that was last removed from that place.
-    pub fn find_in_trash(&self, user_id: UserId, path: NodePath) -> Reply<Option<Node>> {
-        self.look(Share::Of(user_id), move |connection| {
-            let Some((name, above)) = path.names().split_last() else { return Ok(None) };
-            let mut folders = folder::look(connection, user_id, above)?.twins;
-            // The folder may have been removed after it.
-            folders.extend(removed_folders(connection, user_id, above)?);
-            let sql = format!(
-                "SELECT {} FROM nodes WHERE user_id = $1 AND deleted_at IS NOT NULL \
-                 AND coalesce(parent_id, 0) = $2 AND name_key >= $3 AND name_key < $4 \
-                 ORDER BY deleted_at DESC, node_id DESC LIMIT 1",
-                node_row::COLUMNS
-            );
-            let key = name.key();
-            let behind = behind_twins(&key);
-            let mut last: Option<NodeRow> = None;
-            for folder in folders {
-                let there = params![user_id.to_i64(), folder, key, behind];
-                let row = node_row::one(connection, &sql, there)?;
-                last = last.into_iter().chain(row).max_by_key(|row| (row.deleted_at, row.node_id));
+                let path = found_in_trash::old_path(&places, &row)?;
+                let node = row.seen(connection)?;
+                text_bytes += node.text_bytes() + text_bytes_of(&path);
+                entries.push(TrashEntry { node, folder, path });
             }
-            last.map(|row| row.seen(connection)).transpose()
+            let next = entries.last().filter(|_| is_full).map(|last| TrashPosition {
+                deleted_at: last.node.deleted_at.map_or(i64::MIN, Timestamp::to_i64),
+                node_id: last.node.node_id.to_i64(),
+            });
+            Ok(TrashPage { entries, next })
         })
     }
 
-    /// Nodes that were removed before that moment, at most `limit` of them.
-    pub fn expired_trash(&self, before: Timestamp, limit: u32) -> Reply<Vec<(UserId, NodeId)>> {
-        self.read(move |connection| {
-            let sql = format!(
-                "SELECT {} FROM nodes WHERE deleted_at IS NOT NULL AND deleted_at < $1 LIMIT $2",
-                node_row::COLUMNS
-            );
-            let rows = node_row::many(connection, &sql, params![before.to_i64(), limit])?;
-            Ok(rows.into_iter().map(|row| (row.user_id, row.node_id)).collect())
+    /// Nodes that a user removed before that moment, behind that position and at most `limit` of
+    /// them. Only rows that are in the answer are read, however much the trash holds.
+    pub fn expired_trash(
+        &self,
+        user_id: UserId,
+        before: Timestamp,
+        after: Option<TrashPosition>,
+        limit: u32,
+    ) -> Reply<ExpiredTrash> {
+        self.look(Share::Of(user_id), move |connection| {
+            let after = after.unwrap_or(TrashPosition { deleted_at: i64::MIN, node_id: 0 });
+            let sql = "SELECT deleted_at, node_id FROM nodes WHERE user_id = $1 \
+                       AND deleted_at IS NOT NULL AND (deleted_at, node_id) > ($2, $3) \
+                       AND deleted_at < $4 ORDER BY deleted_at, node_id LIMIT $5";
+            let mut statement = connection.prepare_cached(sql)?;
+            let user = user_id.to_i64();
+            let from = params![user, after.deleted_at, after.node_id, before.to_i64(), limit];
+            let mut rows = statement.query(from)?;
+            let (mut nodes, mut last) = (Vec::new(), None);
+            while let Some(row) = rows.next()? {
+                let at = TrashPosition { deleted_at: row.get(0)?, node_id: row.get(1)? };
+                nodes.push(node_id(at.node_id, user_id)?);
+                last = Some(at);
+            }
+            let is_full = nodes.len() >= limit as usize;
+            Ok(ExpiredTrash { nodes, next: last.filter(|_| is_full) })
         })
     }
 
@@ -152,40 +164,41 @@ impl Catalog {
         })
     }
 
-    /// Earlier versions of the files at or below a removed node, behind that document and at most
-    /// `limit` of them.
+    /// Earlier versions of the files that [`forget_trash`](Self::forget_trash) comes to next: of
+    /// the next `limit` nodes, and at most `limit` versions. None where these nodes have none.
     pub fn versions_in_trash(
         &self,
+        user_id: UserId,
         root: NodeId,
-        after: Option<DocumentId>,
         limit: u32,
     ) -> Reply<Vec<DocumentId>> {
-        self.read(move |connection| {
-            let sql = "WITH RECURSIVE below (node_id, kind) AS (\
-                           SELECT node_id, kind FROM nodes \
-                           WHERE node_id = $1 AND deleted_at IS NOT NULL \
-                           UNION ALL \
-                           SELECT child.node_id, child.kind FROM below \
-                           JOIN nodes AS root ON root.node_id = $1 \
-                           JOIN nodes AS child ON child.user_id = root.user_id \
-                           AND coalesce(child.parent_id, 0) = +below.node_id \
-                           AND child.deleted_at IS NULL WHERE below.kind = 'folder') \
-                       SELECT document_id FROM versions WHERE document_id > $2 \
-                       AND node_id IN (SELECT node_id FROM below) ORDER BY document_id LIMIT $3";
+        self.look(Share::Of(user_id), move |connection| {
+            let Some(root) = removed(connection, user_id, root)? else { return Ok(Vec::new()) };
+            let sql = "SELECT document_id FROM versions WHERE node_id = $1 LIMIT $2";
             let mut statement = connection.prepare_cached(sql)?;
-            let from = params![root.to_i64(), after.map_or(0, DocumentId::to_i64), limit];
-            let mut rows = statement.query(from)?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.extend(DocumentId::from_i64(row.get(0)?));
-            }
+            let limit = limit.max(1) as usize;
+            let (mut found, mut nodes) = (Vec::new(), 0);
+            leaves_first(connection, root, |row| {
+                let room = u32::try_from(limit - found.len()).unwrap_or(u32::MAX);
+                let mut rows = statement.query(params![row.node_id.to_i64(), room])?;
+                while let Some(row) = rows.next()? {
+                    let row = NamedRow::new(row, "document", "document_id")?;
+                    found.push(row.get("document_id", DocumentId::from_i64)?);
+                }
+                nodes += 1;
+                Ok(nodes < limit && found.len() < limit)
+            })?;
             Ok(found)
         })
     }
 
-    /// Forgets a removed node whose files, earlier versions included, are gone from the disk, with
-    /// all that lies below it and their documents. At most `limit` nodes in one call; answers with
-    /// whether that was all.
+    /// Forgets a removed node whose files are gone from the disk, with all that lies below it and
+    /// their documents. At most `limit` nodes in one call; answers with whether that was all. It
+    /// ends before a file that has earlier versions: their files are deleted, and they are
+    /// [forgotten](Self::forget_versions), before (P4).
+    ///
+    /// Each call costs as much as it forgets, however much is left: it comes to the nodes in the
+    /// order in which it forgets them.
     ///
     /// Refused: [`Refusal::Busy`] where it is just being restored.
     pub fn forget_trash(&self, user_id: UserId, root: NodeId, limit: u32) -> Reply<bool> {
@@ -196,7 +209,15 @@ impl Catalog {
             if statement.query_row([root.node_id.to_i64()], |row| row.get(0))? {
                 return Err(Refusal::Busy.into());
             }
-            forget_below(connection, root, limit)
+            let mut left = limit.max(1);
+            leaves_first(connection, root, |row| {
+                if left == 0 || has_versions(connection, row)? {
+                    return Ok(false);
+                }
+                left -= 1;
+                forget(connection, row)?;
+                Ok(true)
+            })
         })
     }
 }
@@ -221,66 +242,58 @@ fn removed(
     Ok(row.filter(|row| row.user_id == user_id && row.deleted_at.is_some()))
 }
 
-/// Removed folders that lay at that place.
-fn removed_folders(
+/// Visits a removed node and all that lies below it, what lies below first, until `visit` says to
+/// end; answers with whether that was all. So what is left of the nodes that `visit` has deleted is
+/// still below the root.
+fn leaves_first(
     connection: &Connection,
-    user_id: UserId,
-    names: &[Name],
-) -> Result<Vec<i64>, CatalogError> {
-    let Some((name, above)) = names.split_last() else { return Ok(Vec::new()) };
-    let sql = format!(
-        "SELECT {} FROM nodes WHERE user_id = $1 AND deleted_at IS NOT NULL \
-         AND coalesce(parent_id, 0) = $2 AND name_key >= $3 AND name_key < $4 \
-         AND kind = 'folder' ORDER BY deleted_at DESC LIMIT {NAMED_MAX}",
-        node_row::COLUMNS
-    );
-    let key = name.key();
-    let behind = behind_twins(&key);
-    let mut found = Vec::new();
-    for folder in folder::look(connection, user_id, above)?.twins {
-        let there = params![user_id.to_i64(), folder, key, behind];
-        let rows = node_row::many(connection, &sql, there)?;
-        found.extend(rows.into_iter().map(|row| row.node_id.to_i64()));
-    }
-    Ok(found)
-}
-
-/// Deletes what lies below first, so that what is left after each call is still below the root.
-fn forget_below(connection: &Connection, root: NodeRow, limit: u32) -> Result<bool, CatalogError> {
-    let sql = format!(
-        "SELECT {} FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
-         AND deleted_at IS NULL LIMIT 1",
-        node_row::COLUMNS
-    );
-    let mut path = vec![root];
-    let mut left = limit.max(1);
-    while let Some(row) = path.last() {
-        let here = [row.user_id.to_i64(), row.node_id.to_i64()];
-        let below = match row.kind {
-            NodeKind::Folder => node_row::one(connection, &sql, here)?,
-            NodeKind::File | NodeKind::Link => None,
-        };
-        if let Some(below) = below {
-            path.push(below);
-            continue;
-        }
-        if left == 0 {
+    root: NodeRow,
+    mut visit: impl FnMut(&NodeRow) -> Result<bool, CatalogError>,
+) -> Result<bool, CatalogError> {
+    // Each with the key of the last entry of it that was visited.
+    let mut path = vec![(root, String::new())];
+    while let Some((row, after)) = path.last_mut() {
+        if let Some((below, key)) = next_below(connection, row, after)? {
+            *after = key;
+            path.push((below, String::new()));
+        } else if let Some((row, _)) = path.pop()
+            && !visit(&row)?
+        {
             return Ok(false);
-        }
-        left -= 1;
-        if let Some(row) = path.pop() {
-            forget(connection, &row)?;
         }
     }
     Ok(true)
 }
 
+/// The first entry of a folder behind that key, and its key.
+fn next_below(
+    connection: &Connection,
+    row: &NodeRow,
+    after: &str,
+) -> Result<Option<(NodeRow, String)>, CatalogError> {
+    if row.kind != NodeKind::Folder {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT {}, name_key FROM nodes WHERE user_id = $1 AND coalesce(parent_id, 0) = $2 \
+         AND name_key > $3 AND deleted_at IS NULL ORDER BY name_key LIMIT 1",
+        node_row::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![row.user_id.to_i64(), row.node_id.to_i64(), after])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let key = row.get("name_key")?;
+    Ok(Some((node_row::node_row(row)?, key)))
+}
+
+fn has_versions(connection: &Connection, row: &NodeRow) -> Result<bool, CatalogError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM versions WHERE node_id = $1)";
+    Ok(connection.prepare_cached(sql)?.query_row([row.node_id.to_i64()], |row| row.get(0))?)
+}
+
 fn forget(connection: &Connection, row: &NodeRow) -> Result<(), CatalogError> {
     let node_id = row.node_id.to_i64();
     for sql in [
-        "DELETE FROM documents WHERE document_id IN \
-         (SELECT document_id FROM versions WHERE node_id = $1)",
-        "DELETE FROM versions WHERE node_id = $1",
         "DELETE FROM documents WHERE document_id = \
          (SELECT version_id FROM nodes WHERE node_id = $1)",
         "DELETE FROM nodes WHERE node_id = $1",

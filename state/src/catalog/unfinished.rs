@@ -2,6 +2,7 @@
 
 use super::document::{COLUMNS, Document, document, many};
 use super::error::CatalogError;
+use super::job::Share;
 use super::place::Places;
 use super::row::{NamedRow, block_index};
 use super::{Catalog, Reply};
@@ -65,6 +66,26 @@ impl Catalog {
                  WHERE user_id = $1 AND finished_at IS NULL ORDER BY document_id"
             );
             many(connection, &sql, [user_id.to_i64()])
+        })
+    }
+
+    /// Those of one user behind `after`, in the order of their numbers, and at most `limit` of
+    /// them: for a client that asks often.
+    pub fn uploads_of(
+        &self,
+        user_id: UserId,
+        after: Option<DocumentId>,
+        limit: u32,
+    ) -> Reply<Vec<Document>> {
+        self.look(Share::Of(user_id), move |connection| {
+            // By the primary key, the documents of all users would be gone through.
+            let sql = format!(
+                "SELECT {COLUMNS} FROM documents INDEXED BY documents_unfinished \
+                 WHERE finished_at IS NULL AND user_id = $1 AND document_id > $2 \
+                 ORDER BY document_id LIMIT $3"
+            );
+            let behind = after.map_or(0, DocumentId::to_i64);
+            many(connection, &sql, params![user_id.to_i64(), behind, limit])
         })
     }
 

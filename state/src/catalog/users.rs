@@ -155,7 +155,7 @@ fn one(
 }
 
 fn user(row: &Row<'_>) -> Result<User, CatalogError> {
-    let row = NamedRow::new(row, "user", "user_id")?;
+    let row = NamedRow::selected(row, "user", COLUMNS)?;
     Ok(User {
         user_id: row.get("user_id", UserId::from_i64)?,
         name: row.get("name", |name: String| {

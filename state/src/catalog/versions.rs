@@ -4,11 +4,12 @@ use super::error::CatalogError;
 use super::job::Share;
 use super::locate::{Found, NodeRef, found};
 use super::node::NodeVersion;
+use super::node_row::mtime;
 use super::retention::Retention;
 use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, Row, params};
-use towline_types::{DocumentId, FileHash, FileSize, NodeId, Timestamp, UserId};
+use towline_types::{DocumentId, FileHash, FileSize, ModifiedTime, NodeId, Timestamp, UserId};
 
 /// One content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct FileVersion {
     pub created_at: Timestamp,
     /// When another one replaced it; nothing for the one that the file is now.
     pub replaced_at: Option<Timestamp>,
+    /// When the file was modified on the client's disk, as the client said.
+    pub mtime: Option<ModifiedTime>,
 }
 
 /// Some of the versions of a file.
@@ -58,12 +61,21 @@ impl Catalog {
             };
             let mut versions = Vec::new();
             if let (Some(current), None) = (row.version_id, after) {
-                let sql = "SELECT document_id, user_id, filesize, blake3, created_at, \
+                let sql = "SELECT document_id, user_id, filesize, blake3, created_at, mtime_ms, \
                            NULL AS replaced_at FROM documents WHERE document_id = $1";
-                versions.extend(many(connection, sql, [current.to_i64()])?);
+                let current = many(connection, sql, [current.to_i64()])?;
+                // A file that came again with the same bytes has the time of the last one.
+                let mtime = row.mtime;
+                versions.extend(current.into_iter().map(|one| FileVersion { mtime, ..one }));
             }
+            let limit = limit.max(1);
+            if !versions.is_empty() && limit == 1 {
+                // Behind the current one: its document may have a smaller number than others.
+                return Ok(VersionPage { versions, next: Some(DocumentId::MAX) });
+            }
+            let limit = limit - u32::from(!versions.is_empty());
             let sql = "SELECT documents.document_id, user_id, filesize, blake3, created_at, \
-                       replaced_at FROM versions JOIN documents \
+                       mtime_ms, replaced_at FROM versions JOIN documents \
                        ON documents.document_id = versions.document_id \
                        WHERE versions.node_id = $1 AND versions.document_id < $2 \
                        ORDER BY versions.document_id DESC LIMIT $3";
@@ -90,11 +102,14 @@ impl Catalog {
     }
 
     /// Forgets earlier versions whose files are gone from the disk, with their documents. One
-    /// that is not an earlier version stays.
+    /// that is not an earlier version stays, and so does one of a file whose place is just being
+    /// changed: its file may be on its way back there.
     pub fn forget_versions(&self, versions: Vec<DocumentId>) -> Reply<()> {
         self.write(move |connection| {
-            let mut version =
-                connection.prepare_cached("DELETE FROM versions WHERE document_id = $1")?;
+            let mut version = connection.prepare_cached(
+                "DELETE FROM versions WHERE document_id = $1 \
+                     AND node_id NOT IN (SELECT node_id FROM moves)",
+            )?;
             let mut document =
                 connection.prepare_cached("DELETE FROM documents WHERE document_id = $1")?;
             for id in versions {
@@ -130,6 +145,7 @@ fn version(row: &Row<'_>) -> Result<FileVersion, CatalogError> {
         version: NodeVersion { document_id, filesize, blake3 },
         created_at: row.time("created_at")?,
         replaced_at: row.time_option("replaced_at")?,
+        mtime: mtime(&row)?,
     })
 }
 

@@ -39,6 +39,13 @@ pub struct JobEntry {
     /// Symbolic links in folders stand for what they lead to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy_links: bool,
+    /// All files are sent again, also those that the server has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Which files the command has sent so far, where it sends all files again: a later run does not
+    /// send these once more. The client says what stands for a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_again: Vec<String>,
     /// The file that the token was read from, absolute. Never the token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,

@@ -22,9 +22,9 @@ fn crowded() -> Fixture {
          durable_offset, started_at, last_chunk_at, blake3, file_path, node_id, created_at, \
          finished_at) SELECT 1, '', 'same.bin', 7, 'completed', 'rename', 7, 10, 10, \
          x'0101010101010101010101010101010101010101010101010101010101010101', \
-         'same ' || i, i, 20, 20 FROM n",
+         'same (' || i || ').bin', i, 20, 20 FROM n",
         "INSERT INTO nodes (node_id, user_id, kind, name, name_key, version_id, place_rev, \
-         content_rev) SELECT i, 1, 'file', 'same ' || i, 'same ' || i, \
+         content_rev) SELECT i, 1, 'file', 'same (' || i || ').bin', 'same (' || i || ').bin', \
          i + (SELECT max(document_id) FROM documents WHERE status = 'uploading'), i, i FROM n",
     ] {
         let made = by_hand.execute(&format!("{numbers} {rest}"), []).unwrap();
@@ -69,6 +69,6 @@ fn a_user_with_two_hundred_thousand_documents() {
     println!("100 new uploads beside 200,000 documents: {:?}", began.elapsed());
     assert!(catalog.document(quiet[0]).wait().unwrap().is_some());
     assert!(catalog.has_documents().wait().unwrap());
-    assert!(catalog.document_at(f.user, &path("same 5")).wait().unwrap().is_some());
+    assert!(catalog.document_at(f.user, &path("same (5).bin")).wait().unwrap().is_some());
     assert_eq!(catalog.users().wait().unwrap().len(), 1);
 }

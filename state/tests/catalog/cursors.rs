@@ -38,6 +38,27 @@ fn a_snapshot_is_followed_by_what_was_changed_meanwhile() {
     assert_eq!(Cursor::at(f.user, &head), since);
 }
 
+/// Whatever lies in the trash: others wait for the look to end.
+#[test]
+fn a_look_at_a_snapshot_looks_at_no_more_rows_than_it_may_tell_of() {
+    let f = Fixture::new();
+    f.by_hand()
+        .execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+             INSERT INTO nodes (node_id, user_id, kind, name, name_key, place_rev, content_rev, \
+             deleted_at) SELECT i, 1, 'folder', 'f' || i, 'f' || i, i, i, 50 FROM n",
+            [],
+        )
+        .unwrap();
+    f.complete("there", 5);
+    let first = f.catalog.delta(f.user, None, 100).wait().unwrap();
+    assert!(first.changes.is_empty() && first.has_more);
+    let at = first.next.to_string();
+    assert!(at.starts_with("s1.") && at.ends_with(".100"), "{at}");
+    let told = whole_log(&f.catalog, f.user, 100);
+    assert_eq!(told.len(), 1);
+}
+
 #[test]
 fn a_cursor_is_one_users_and_one_historys() {
     let f = Fixture::new();

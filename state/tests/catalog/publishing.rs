@@ -84,7 +84,7 @@ fn a_damaged_upload_returns_to_uploading_and_frees_its_place() {
     let a = f.create("a", MIB);
     f.catalog.checkpoint(vec![checkpoint(a, MIB, vec![block(0, 1)])]).wait().unwrap();
     f.begin(a).unwrap();
-    f.catalog.return_to_uploading(a).wait().unwrap();
+    f.catalog.return_to_uploading(a, at(50)).wait().unwrap();
     let document = f.document(a);
     assert_eq!(document.phase, Phase::Uploading);
     assert_eq!((document.file_path, document.blake3), (None, None));
@@ -99,7 +99,7 @@ fn where_the_bytes_are_is_said_while_it_is_publishing_and_no_longer() {
     let f = Fixture::new();
     let exits: [fn(&Fixture, DocumentId); 3] = [
         |f, id| drop(f.catalog.complete_publish(id, None, at(30)).wait().unwrap()),
-        |f, id| f.catalog.return_to_uploading(id).wait().unwrap(),
+        |f, id| f.catalog.return_to_uploading(id, at(50)).wait().unwrap(),
         |f, id| f.catalog.finish(id, Phase::Failed, "because", at(30)).wait().unwrap(),
     ];
     for exit in exits {
@@ -122,14 +122,14 @@ fn steps_out_of_order_are_refused() {
     let a = f.create("a", 1);
     let wrong = |phase| Refusal::WrongPhase(phase);
     assert_eq!(refusal(f.catalog.complete_publish(a, None, at(1)).wait()), wrong(Phase::Uploading));
-    assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Uploading));
+    assert_eq!(refusal(f.catalog.return_to_uploading(a, at(50)).wait()), wrong(Phase::Uploading));
     f.begin(a).unwrap();
     f.catalog.complete_publish(a, None, at(30)).wait().unwrap();
     assert_eq!(
         refusal(f.catalog.complete_publish(a, None, at(31)).wait()),
         wrong(Phase::Completed)
     );
-    assert_eq!(refusal(f.catalog.return_to_uploading(a).wait()), wrong(Phase::Completed));
+    assert_eq!(refusal(f.catalog.return_to_uploading(a, at(50)).wait()), wrong(Phase::Completed));
     assert_eq!(refusal(f.begin(a)), wrong(Phase::Completed));
     assert_eq!(f.document(a).created_at, Some(at(30)));
     assert_eq!(refusal(f.begin(id(99))), Refusal::NoSuchDocument);

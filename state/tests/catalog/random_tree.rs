@@ -3,7 +3,7 @@
 
 use crate::fixture::{Fixture, at, hash, path};
 use crate::log_checker::{check, listed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use towline_state::Catalog;
 use towline_state::catalog::{
     Bytes, CatalogError, Created, Move, NewDocument, NodeRef, RemovalGuard, Spot, Unless,
@@ -39,6 +39,7 @@ fn log_tree_and_disk_agree_wherever_a_change_is_cut_off() {
 struct Disk {
     living: BTreeMap<String, Option<DocumentId>>,
     trash: BTreeMap<NodeId, BTreeMap<String, Option<DocumentId>>>,
+    versions: BTreeSet<DocumentId>,
 }
 
 impl Disk {
@@ -46,6 +47,7 @@ impl Disk {
         match spot {
             Spot::Living(place) => self.living.contains_key(&place.to_string()),
             Spot::Trash(node_id) => self.trash.contains_key(node_id),
+            Spot::Version(version) => self.versions.contains(version),
         }
     }
 
@@ -54,6 +56,10 @@ impl Disk {
         assert!(!self.is_there(to), "nothing is replaced: {to:?}");
         let taken = match from {
             Spot::Trash(node_id) => self.trash.remove(node_id).expect("it is there"),
+            Spot::Version(version) => {
+                assert!(self.versions.remove(version), "{version} is kept");
+                BTreeMap::from([(String::new(), Some(*version))])
+            }
             Spot::Living(place) => {
                 let place = place.to_string();
                 let below = format!("{place}/");
@@ -71,6 +77,7 @@ impl Disk {
         };
         match to {
             Spot::Trash(node_id) => drop(self.trash.insert(*node_id, taken)),
+            Spot::Version(version) => panic!("nothing becomes version {version} by a move"),
             Spot::Living(place) => {
                 let named =
                     taken.into_iter().map(|(below, file)| (format!("{place}{below}"), file));
@@ -215,7 +222,10 @@ impl World {
         self.disk.folders_of(&place);
         let before = self.disk.living.insert(place.to_string(), Some(id));
         match document.replaces {
-            Some(old) => assert_eq!(before, Some(Some(old)), "{place}"),
+            Some(old) => {
+                assert_eq!(before, Some(Some(old)), "{place}");
+                self.disk.versions.insert(old);
+            }
             None => assert!(before.is_none() || before == Some(Some(id)), "{place}: {before:?}"),
         }
     }
@@ -275,8 +285,10 @@ impl World {
     fn restore(&mut self) {
         let Some(node) = self.some_node(true) else { return };
         let now = self.now();
-        let begun = self.f.catalog.begin_restore(self.f.user, node, now).wait();
-        self.carry_out("restored", begun);
+        let begun = self.f.catalog.begin_restore(self.f.user, node, 0, now).wait();
+        let begun = begun.map(|(begun, _)| begun);
+        let is_version = begun.as_ref().is_ok_and(|begun| matches!(begun.from, Spot::Version(_)));
+        self.carry_out(if is_version { "revived" } else { "restored" }, begun);
     }
 
     fn carry_out(&mut self, what: &'static str, begun: Result<Move, CatalogError>) {
@@ -332,7 +344,11 @@ impl World {
             return;
         }
         self.disk.trash.remove(&node);
-        while !self.f.catalog.forget_trash(self.f.user, node, 2).wait().unwrap() {}
+        let (catalog, user) = (&self.f.catalog, self.f.user);
+        while !catalog.forget_trash(user, node, 2).wait().unwrap() {
+            let versions = catalog.versions_in_trash(user, node, 2).wait().unwrap();
+            catalog.forget_versions(versions).wait().unwrap();
+        }
         self.did("forgotten");
     }
 
@@ -370,7 +386,7 @@ impl World {
             let id = row.unwrap().document.document_id;
             if self.disk.living.values().all(|file| *file != Some(id)) {
                 if self.dice(3) == 0 {
-                    self.f.catalog.return_to_uploading(id).wait().unwrap();
+                    self.f.catalog.return_to_uploading(id, at(50)).wait().unwrap();
                     let now = self.now();
                     let end = self.f.catalog.finish(id, towline_upload::Phase::Failed, "", now);
                     end.wait().unwrap();

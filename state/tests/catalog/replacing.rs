@@ -27,7 +27,7 @@ impl Fixture {
         Ok((id, document))
     }
 
-    fn replace(&self, place: &str) -> DocumentId {
+    pub(crate) fn replace(&self, place: &str) -> DocumentId {
         let (id, _) = self.begin_replacing(place, NodeWish::default()).unwrap();
         self.catalog.complete_publish(id, None, at(40)).wait().unwrap();
         id
@@ -109,7 +109,7 @@ fn one_document_at_a_time_is_published_into_a_file() {
     );
     assert_eq!(refusal(removal.wait()), Refusal::Busy);
     // It is given up: the file is as it was.
-    f.catalog.return_to_uploading(first).wait().unwrap();
+    f.catalog.return_to_uploading(first, at(50)).wait().unwrap();
     assert_eq!(f.document(old).file_path, Some(path("a")));
     let (second, _) = f.begin_replacing("a", NodeWish::default()).unwrap();
     f.catalog.finish(second, Phase::Failed, "", at(51)).wait().unwrap();
@@ -162,12 +162,18 @@ fn a_document_goes_to_its_node_and_folder_wherever_these_lie() {
     let into = NodeWish { into_folder: Some(folder), ..NodeWish::default() };
     let (_, document) = f.begin_replacing("a/new", into).unwrap();
     assert_eq!(document.file_path, Some(path("b/new")));
-    for wish in [
-        NodeWish { onto_node: Some(folder), ..NodeWish::default() },
-        NodeWish { into_folder: Some(file), ..NodeWish::default() },
-    ] {
-        assert_eq!(refusal(f.begin_replacing("x", wish).map(drop)), Refusal::NoSuchNode);
+    // At the beginning of an upload they have to be there; at its end the bytes need a place.
+    let onto = NodeWish { onto_node: Some(folder), ..NodeWish::default() };
+    let into = NodeWish { into_folder: Some(file), ..NodeWish::default() };
+    for wish in [onto, into] {
+        let mut new = f.new_document("x", 9);
+        (new.on_conflict, new.wish) = (OnConflict::Replace, wish);
+        assert_eq!(refusal(f.create_new(new, 9)), Refusal::NoSuchNode);
     }
+    let refused = refusal(f.begin_replacing("x", onto).map(drop));
+    assert_eq!(refused, Refusal::Conflict { current: None });
+    let (_, document) = f.begin_replacing("x", into).unwrap();
+    assert_eq!(document.file_path, Some(path("x")));
 }
 
 #[test]
@@ -184,6 +190,71 @@ fn a_file_whose_version_is_lost_can_be_found_by_its_earlier_ones() {
     assert_eq!(f.complete("a", 7).1, "a", "its name is free");
     f.catalog.lose(old, "gone too", at(51)).wait().unwrap();
     check(&f.catalog, f.user);
+}
+
+/// Another document is being published into the file when its version is lost, and is given up.
+#[test]
+fn earlier_versions_stay_in_reach_where_the_next_one_does_not_come() {
+    for ends in [false, true] {
+        let f = Fixture::new();
+        let (first, _) = f.complete("doc", 7);
+        let second = f.replace("doc");
+        let node_id = f.document(first).node_id.unwrap();
+        let (third, _) = f.begin_replacing("doc", NodeWish::default()).unwrap();
+        f.catalog.lose(second, "gone", at(50)).wait().unwrap();
+        assert!(check(&f.catalog, f.user).is_empty());
+        if ends {
+            f.catalog.finish(third, Phase::Cancelled, "", at(51)).wait().unwrap();
+        } else {
+            f.catalog.return_to_uploading(third, at(51)).wait().unwrap();
+        }
+        assert_eq!(f.document(first).kept, Kept::OldVersion);
+        let page = f.catalog.versions(f.user, NodeRef::Id(node_id), None, 9).wait().unwrap();
+        assert_eq!(page.versions[0].version.document_id, first);
+        let trash = f.catalog.trash(f.user, None, 9).wait().unwrap().entries;
+        assert_eq!(trash.len(), 1);
+        assert_eq!((trash[0].node.node_id, trash[0].node.deleted_at), (node_id, Some(at(51))));
+        check(&f.catalog, f.user);
+        assert_eq!(f.complete("doc", 7).1, "doc", "its name is free");
+        check(&f.catalog, f.user);
+    }
+}
+
+#[test]
+fn what_is_removed_is_forgotten_with_its_earlier_versions_in_steps() {
+    let f = Fixture::new();
+    let mut earlier = Vec::new();
+    for n in 0..6 {
+        let mut last = f.complete(&format!("top/{}/{n}", n % 2), 7).0;
+        for _ in 0..n {
+            earlier.push(last);
+            last = f.replace(&format!("top/{}/{n}", n % 2));
+        }
+    }
+    let which = NodeRef::Path(NodePath::typed("top").unwrap());
+    let guard = RemovalGuard { recursive: true, ..RemovalGuard::default() };
+    let root = f.catalog.begin_removal(f.user, which, guard, at(50)).wait().unwrap().node.node_id;
+    f.catalog.finish_move(root, at(51)).wait().unwrap();
+    let (mut met, mut steps) = (Vec::new(), 0);
+    while !f.catalog.forget_trash(f.user, root, 2).wait().unwrap() {
+        let page = f.catalog.versions_in_trash(f.user, root, 2).wait().unwrap();
+        assert!(page.len() <= 2);
+        // Their rows stay until their files are deleted.
+        assert!(page.iter().all(|id| f.catalog.document(*id).wait().unwrap().is_some()));
+        met.extend(page.iter().copied());
+        f.catalog.forget_versions(page).wait().unwrap();
+        steps += 1;
+        assert!(steps < 50, "it ends");
+    }
+    met.sort();
+    earlier.sort();
+    assert_eq!(met, earlier, "each once");
+    let rows = |table: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        f.by_hand().query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(["nodes", "versions", "documents"].map(rows), [0, 0, 0]);
+    assert_eq!(f.catalog.versions_in_trash(f.user, root, 2).wait().unwrap(), []);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Fixture {
         self.catalog.begin_removal(self.user, by_path(text), guard, at(70)).wait()
     }
 
-    fn remove(&self, text: &str) -> NodeId {
+    pub(crate) fn remove(&self, text: &str) -> NodeId {
         let begun = self.begin_removal(text, RECURSIVE).unwrap();
         assert_eq!(begun.to, Spot::Trash(begun.node.node_id));
         let node = self.catalog.finish_move(begun.node.node_id, at(71)).wait().unwrap();
@@ -71,10 +71,21 @@ impl Fixture {
     }
 
     fn restore(&self, node: NodeId) -> String {
-        let begun = self.catalog.begin_restore(self.user, node, at(80)).wait().unwrap();
+        let begun = self.catalog.begin_restore(self.user, node, 0, at(80)).wait().unwrap().0;
         let Spot::Living(place) = begun.to else { panic!("{begun:?}") };
         self.catalog.finish_move(node, at(81)).wait().unwrap();
         place.to_string()
+    }
+
+    /// What was removed from that place last, and where the node is below it.
+    fn removed_from(&self, text: &str) -> Option<(NodeId, String)> {
+        match self.catalog.find_in_trash(self.user, node_path(text)).wait().unwrap()? {
+            Located::InTrash { root, below, .. } => {
+                let below: Vec<_> = below.iter().map(ToString::to_string).collect();
+                Some((root, below.join("/")))
+            }
+            other => panic!("{text}: {other:?}"),
+        }
     }
 
     fn last_change(&self) -> (Op, Changed, String) {
@@ -109,7 +120,7 @@ fn a_name_that_is_not_needed_leaves_no_folders_behind() {
     let f = Fixture::new();
     let a = f.create("x/y/a", 7);
     f.begin(a).unwrap();
-    f.catalog.return_to_uploading(a).wait().unwrap();
+    f.catalog.return_to_uploading(a, at(50)).wait().unwrap();
     assert_eq!(f.complete("x", 7).1, "x", "nothing is in the way");
 }
 
@@ -168,11 +179,15 @@ fn links_are_rows_alone() {
     assert_eq!(taken, Refusal::Exists { current: Box::new(made.node.clone()) });
     let other = link("a/l", "../y", OnConflict::Rename).unwrap();
     assert_eq!(other.node.name.as_str(), "l (1)");
+    // The same words twice make one link.
+    let again = link("a/l", "../y", OnConflict::Rename).unwrap();
+    assert!(again.existing && again.node == other.node);
+    assert_eq!(link("a/l", "../w", OnConflict::Rename).unwrap().node.name.as_str(), "l (2)");
     let replaced = link("a/l", "../z", OnConflict::Replace).unwrap().node;
     assert_eq!((replaced.node_id, replaced.target), (made.node.node_id, Some(target("../z"))));
     assert_eq!(f.last_change(), (Op::Update, Changed::Content, "l".to_owned()));
     // Its name is taken for files, and for folders on the way to them.
-    assert_eq!(f.complete("a/l", 5).1, "a/l (2)");
+    assert_eq!(f.complete("a/l", 5).1, "a/l (3)");
     let below = f.create_new(f.new_document("a/l/x", 5), 9);
     assert_eq!(refusal(below), Refusal::FolderTaken);
     check(&f.catalog, f.user);
@@ -213,7 +228,7 @@ fn what_a_move_is_refused_for() {
         assert!(matches!(refused, Refusal::Cycle | Refusal::Exists { .. }), "{to}: {refused:?}");
     }
     assert_eq!(refusal(f.begin_move("a", "a/b/c")), Refusal::Cycle);
-    assert_eq!(refusal(f.begin_move("other", "gone/x")), Refusal::NoSuchNode);
+    assert_eq!(refusal(f.begin_move("other", "gone/x")), Refusal::NoSuchFolder);
     assert_eq!(refusal(f.begin_move("gone", "x")), Refusal::NoSuchNode);
     assert_eq!(refusal(f.begin_move("other", "Twin/x")), Refusal::FolderTaken);
     assert_eq!(refusal(f.begin_move("", "x")), Refusal::NoSuchNode);
@@ -314,11 +329,9 @@ fn what_is_removed_goes_as_a_whole_and_comes_back_as_a_whole() {
     );
     assert_eq!(f.complete("a/b/file", 5).1, "a/b/file");
     let second = f.remove("a/b");
-    let found = f.catalog.find_in_trash(f.user, node_path("a/b")).wait().unwrap().unwrap();
-    assert_eq!(found.node_id, second);
-    let found = f.catalog.find_in_trash(f.user, node_path("a")).wait().unwrap().unwrap();
-    assert_eq!(found.node_id, root);
-    assert_eq!(f.catalog.find_in_trash(f.user, node_path("x")).wait().unwrap(), None);
+    assert_eq!(f.removed_from("a/b"), Some((second, String::new())));
+    assert_eq!(f.removed_from("a"), Some((root, String::new())));
+    assert_eq!(f.removed_from("x"), None);
     // Its name is taken by now.
     assert_eq!(f.restore(root), "a (1)");
     assert_eq!(f.last_change(), (Op::Create, Changed::Place, "a (1)".to_owned()));
@@ -330,8 +343,95 @@ fn what_is_removed_goes_as_a_whole_and_comes_back_as_a_whole() {
     let file = f.remove("a/b/file");
     f.remove("a");
     assert_eq!(f.restore(file), "file");
-    let again = f.catalog.begin_restore(f.user, file, at(90)).wait();
+    let again = f.catalog.begin_restore(f.user, file, 0, at(90)).wait();
     assert_eq!(refusal(again), Refusal::NoSuchNode);
+    check(&f.catalog, f.user);
+}
+
+#[test]
+fn what_was_removed_is_found_by_the_path_that_it_had() {
+    let f = Fixture::new();
+    let is_at = |path: &str, root: NodeId, below: &str| {
+        assert_eq!(f.removed_from(path), Some((root, below.to_owned())), "{path}");
+    };
+    for text in ["a/b/one", "a/b/two", "a/b/c/deep"] {
+        f.complete(text, 5);
+    }
+    let one = f.remove("a/b/one");
+    let b = f.remove("a/b");
+    // With the folder that it lay in, and before it.
+    is_at("a/b/two", b, "two");
+    is_at("a/b/c/deep", b, "c/deep");
+    is_at("A/B/C/Deep", b, "c/deep");
+    is_at("a/b/one", one, "");
+    assert_eq!(f.removed_from("a/b/two/x"), None);
+    assert_eq!(f.removed_from("b/two"), None);
+    // The folder around it as well.
+    let a = f.remove("a");
+    is_at("a/b/two", b, "two");
+    is_at("a/b/one", one, "");
+    is_at("a", a, "");
+    let trash = f.catalog.trash(f.user, None, 9).wait().unwrap().entries;
+    let mut told: Vec<_> = trash.iter().map(|entry| entry.path.to_string()).collect();
+    told.sort();
+    assert_eq!(told, ["a", "a/b", "a/b/one"]);
+    assert_eq!(f.catalog.removed_from(f.user, one).wait().unwrap(), node_path("a/b/one"));
+    // Of several the one that was removed last.
+    f.complete("a/b/two", 5);
+    let later = f.remove("a/b/two");
+    is_at("a/b/two", later, "");
+    is_at("a/b/c/deep", b, "c/deep");
+    let bob = f.catalog.add_user("bob", None, at(2)).wait().unwrap().user_id;
+    assert_eq!(f.catalog.find_in_trash(bob, node_path("a")).wait().unwrap(), None);
+    // Where the folder is forgotten, it comes back to the user's own, and is found there.
+    while !f.catalog.forget_trash(f.user, a, 9).wait().unwrap() {}
+    is_at("b/c/deep", b, "c/deep");
+    is_at("b", b, "");
+    assert_eq!(f.restore(b), "b");
+    is_at("b/one", one, "");
+}
+
+/// Older versions are kept for the day on which the current one is lost.
+#[test]
+fn a_file_whose_current_version_was_lost_comes_back_with_the_last_that_is_kept() {
+    let f = Fixture::new();
+    let versions = [1, 2, 3].map(|_| f.replace("a/doc"));
+    let node = f.node("a/doc");
+    f.catalog.lose(versions[2], "gone", at(60)).wait().unwrap();
+    assert!(!f.is_there("a/doc"));
+    assert_eq!(f.removed_from("a/doc"), Some((node.node_id, String::new())));
+    let begun = f.catalog.begin_restore(f.user, node.node_id, 0, at(80)).wait().unwrap().0;
+    assert_eq!(begun.from, Spot::Version(versions[1]));
+    assert_eq!(begun.to, Spot::Living(path("a/doc")));
+    // Until the change is true nothing of it is given up, and a start finds it.
+    f.catalog.forget_versions(vec![versions[1]]).wait().unwrap();
+    assert_eq!(f.catalog.moves(None, 9).wait().unwrap(), std::slice::from_ref(&begun));
+    assert_eq!(f.document(versions[1]).kept, Kept::OldVersion);
+    let back = f.catalog.finish_move(node.node_id, at(81)).wait().unwrap();
+    assert_eq!(back, f.node("a/doc"));
+    assert_eq!(back.version.map(|version| version.document_id), Some(versions[1]));
+    assert!(back.content_rev > node.content_rev);
+    assert_eq!(f.last_change(), (Op::Create, Changed::Both, "doc".to_owned()));
+    assert_eq!(f.document(versions[1]).file_path, Some(path("a/doc")));
+    let kept = f.catalog.versions(f.user, by_path("a/doc"), None, 9).wait().unwrap().versions;
+    let kept: Vec<_> = kept.iter().map(|one| one.version.document_id).collect();
+    assert_eq!(kept, [versions[1], versions[0]]);
+    check(&f.catalog, f.user);
+    // What is on its way to a folder keeps it, also where the last file in it is lost.
+    f.complete("b/one", 5);
+    let (two, _) = f.complete("b/two", 5);
+    let one = f.remove("b/one");
+    let (begun, _) = f.catalog.begin_restore(f.user, one, 0, at(82)).wait().unwrap();
+    f.catalog.lose(two, "gone", at(83)).wait().unwrap();
+    assert_eq!(f.catalog.moves(None, 9).wait().unwrap(), [begun]);
+    f.catalog.finish_move(one, at(84)).wait().unwrap();
+    assert!(f.is_there("b/one"));
+    // And with the one before, until none is left.
+    f.catalog.lose(versions[1], "gone", at(90)).wait().unwrap();
+    assert_eq!(f.restore(node.node_id), "a/doc");
+    f.catalog.lose(versions[0], "gone", at(92)).wait().unwrap();
+    assert!(!f.is_there("a/doc"));
+    assert_eq!(f.removed_from("a/doc"), None);
     check(&f.catalog, f.user);
 }
 
@@ -353,33 +453,6 @@ fn a_removal_is_guarded_by_what_was_seen() {
     f.catalog.finish_move(f.node("a/b/file").node_id, at(71)).wait().unwrap();
     let seen = Some(f.catalog.log_head(f.user).wait().unwrap().last);
     f.begin_removal("a", RemovalGuard { seen, ..RECURSIVE }).unwrap();
-}
-
-#[test]
-fn what_expires_in_the_trash_is_forgotten_in_steps() {
-    let f = Fixture::new();
-    let mut documents = Vec::new();
-    for n in 0..10 {
-        documents.push(f.complete(&format!("a/{}/{n}", n % 3), 5).0);
-    }
-    let root = f.remove("a");
-    assert_eq!(f.catalog.expired_trash(at(71), 9).wait().unwrap(), []);
-    assert_eq!(f.catalog.expired_trash(at(72), 9).wait().unwrap(), [(f.user, root)]);
-    let mut steps = 1;
-    while !f.catalog.forget_trash(f.user, root, 3).wait().unwrap() {
-        steps += 1;
-        assert_eq!(f.catalog.expired_trash(at(72), 9).wait().unwrap(), [(f.user, root)]);
-    }
-    assert_eq!(steps, 5, "fourteen nodes, three at a time");
-    assert!(f.catalog.forget_trash(f.user, root, 3).wait().unwrap(), "again is harmless");
-    assert_eq!(f.catalog.expired_trash(at(72), 9).wait().unwrap(), []);
-    for id in documents {
-        assert_eq!(f.catalog.document(id).wait().unwrap(), None);
-    }
-    let left: i64 =
-        f.by_hand().query_row("SELECT count(*) FROM nodes", [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 0);
-    check(&f.catalog, f.user);
 }
 
 #[test]
@@ -483,7 +556,7 @@ fn what_is_asked_of_a_large_tree_takes_time_by_its_size_alone() {
     let begun = f.begin_removal("other/longer", guard).unwrap();
     let root = begun.node.node_id;
     f.catalog.finish_move(root, at(71)).wait().unwrap();
-    assert_eq!(f.catalog.versions_in_trash(root, None, 9).wait().unwrap(), []);
+    assert_eq!(f.catalog.versions_in_trash(f.user, root, 9).wait().unwrap(), []);
     assert_eq!(f.restore(root), "other/longer");
     let names = [path("other"), path("x")];
     assert_eq!(f.catalog.below_places(f.user, &names).wait().unwrap(), []);

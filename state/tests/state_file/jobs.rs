@@ -20,6 +20,8 @@ fn a_job_is_written_beside_the_uploads_and_read_back() {
         on_conflict: Some(OnConflict::Reject),
         chunk_size: Some(4096),
         skip_refused: true,
+        again: true,
+        sent_again: vec!["0123456789abcdef".to_owned()],
         token_file: Some("/home/ann/ann.token".into()),
         start_time: Some(Timestamp::from_secs(1_705_329_400)),
         files: 5,

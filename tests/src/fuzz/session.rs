@@ -6,10 +6,13 @@ mod content;
 mod fuzz_server;
 mod listener;
 mod program;
+mod questions;
+mod reads;
+mod shown;
 
 use super::input::Input;
 use fuzz_server::FuzzServer;
-use program::Program;
+use program::{Language, Program};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +29,7 @@ const INPUT_BYTES_MAX: usize = 64 << 10;
 const HONEST_EVERY: usize = 32;
 
 /// The first byte of the input chooses: raw bytes instead of a login, raw bytes after a good login,
-/// or a program.
+/// a program that uploads, or one that asks about the tree as well.
 pub fn body(data: &[u8]) {
     let mut turn = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
     // After an input that failed, the next input gets a new server.
@@ -41,12 +44,16 @@ pub fn body(data: &[u8]) {
             match mode {
                 0 => program.raw(input).await,
                 1 => program.raw_behind_login(input).await,
-                _ => program.carry_out(input).await,
+                2 => program.carry_out(Language::Uploads, input).await,
+                _ => {
+                    program.carry_out(Language::Tree, input).await;
+                    program.look_afterwards(&server).await;
+                }
             }
         };
         let ended = tokio::time::timeout(PATIENCE, session).await;
         assert!(ended.is_ok(), "a connection hangs");
-        server.saw(program.last_document());
+        server.saw(program.last_document(), program.last_node());
         if server.sessions().is_multiple_of(HONEST_EVERY) {
             server.honest_session().await;
         }

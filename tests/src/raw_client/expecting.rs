@@ -206,4 +206,14 @@ impl RawClient {
             }
         }
     }
+
+    /// Waits until the server says that this number of bytes of an upload is durable.
+    pub async fn has_durable(&mut self, document_id: DocumentId, bytes: usize) {
+        let began = Instant::now();
+        while self.status(document_id).await.durable < offset(bytes) {
+            if began.elapsed() > PATIENCE {
+                self.fail(&format!("{bytes} bytes never become durable")).await;
+            }
+        }
+    }
 }

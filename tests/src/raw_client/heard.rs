@@ -96,7 +96,7 @@ pub(crate) async fn read(mut socket: OwnedReadHalf, outbox: mpsc::UnboundedSende
 }
 
 /// The payload of a chunk whose head was read.
-async fn payload(
+pub(crate) async fn payload(
     decoder: &mut Decoder,
     socket: &mut OwnedReadHalf,
     length: u32,

@@ -2,6 +2,7 @@
 
 use super::{RawClient, ZERO};
 use std::collections::BTreeMap;
+use towline_protocol::limits::LIST_ENTRIES_MAX;
 use towline_protocol::reply::{Change, Delta, Listing, NodeAnswer, Operation, Version, Versions};
 use towline_protocol::request::{self, Link, List, Mkdir, Move, Remove, Request, Restore, Stat};
 use towline_protocol::{Channel, Code, ErrorReply, Node, Reply};
@@ -66,15 +67,18 @@ impl RawClient {
 
     /// `restore` from the trash, by number.
     pub async fn restore(&mut self, node_id: NodeId) -> NodeAnswer {
-        let request = Restore { node_id: Some(node_id), ..Restore::default() };
+        self.restore_by(Restore { node_id: Some(node_id), ..Restore::default() }).await
+    }
+
+    /// `restore`, as the test says.
+    pub async fn restore_by(&mut self, request: Restore) -> NodeAnswer {
         self.answer(&Request::Restore(request), "not restored", node_answer).await
     }
 
     /// `restore` of a version.
     pub async fn restore_version(&mut self, path: &str, version: DocumentId) -> NodeAnswer {
         let (path, version) = (Some(names(path)), Some(version));
-        let request = Restore { path, version, ..Restore::default() };
-        self.answer(&Request::Restore(request), "not restored", node_answer).await
+        self.restore_by(Restore { path, version, ..Restore::default() }).await
     }
 
     /// A request that is refused with that word.
@@ -129,17 +133,28 @@ impl RawClient {
         self.list(List { trash: true, ..List::default() }).await.1
     }
 
-    /// `versions`.
+    /// `versions`: as many as one answer may have.
     pub async fn versions(&mut self, path: &str) -> Vec<Version> {
-        let request = request::Versions { path: Some(names(path)), ..Default::default() };
+        self.versions_page(path, LIST_ENTRIES_MAX, None).await.0
+    }
+
+    /// A page of `versions`, and where the next one begins.
+    pub async fn versions_page(
+        &mut self,
+        path: &str,
+        limit: u32,
+        after: Option<String>,
+    ) -> (Vec<Version>, Option<String>) {
+        let (path, limit) = (Some(names(path)), Some(limit));
+        let request = request::Versions { path, limit, after, ..Default::default() };
         self.send(&Request::Versions(request)).await;
         let mut all = Vec::new();
         loop {
             match self.reply_on(ZERO).await {
-                Reply::Versions(Versions { versions, end, .. }) => {
+                Reply::Versions(Versions { versions, end, next, .. }) => {
                     all.extend(versions);
                     if end {
-                        return all;
+                        return (all, next);
                     }
                 }
                 other => self.fail(&format!("no versions but {other:?}")).await,
@@ -202,15 +217,16 @@ fn node_answer(reply: Reply) -> Result<NodeAnswer, Reply> {
 /// The tree that a log of changes leads to, from the first change on, as a client without any
 /// other knowledge builds it: paths with what is there.
 ///
-/// # Panics
-/// Where the numbers of the changes have a gap, or a node is in a folder that is not there.
-#[must_use]
-pub fn replayed(changes: &[Change]) -> BTreeMap<String, Node> {
+/// # Errors
+/// The numbers of the changes have a gap, or a node is in a folder that is not there.
+pub fn replayed(changes: &[Change]) -> Result<BTreeMap<String, Node>, String> {
     let mut nodes: BTreeMap<NodeId, Node> = BTreeMap::new();
     // What was removed with its folder comes back with it.
     let mut removed: BTreeMap<NodeId, Node> = BTreeMap::new();
     for (number, change) in (1..).zip(changes) {
-        assert_eq!(change.change_id.get(), number, "the numbers have no gap");
+        if change.change_id.get() != number {
+            return Err(format!("change {} where {number} is due", change.change_id));
+        }
         let node = change.node.clone();
         match change.op {
             Operation::Delete => {
@@ -231,13 +247,13 @@ pub fn replayed(changes: &[Change]) -> BTreeMap<String, Node> {
             if removed.contains_key(&parent) {
                 continue 'nodes;
             }
-            let folder = nodes.get(&parent).unwrap_or_else(|| panic!("{node:?} is nowhere"));
-            assert_eq!(folder.kind, NodeKind::Folder);
+            let folder = nodes.get(&parent).filter(|folder| folder.kind == NodeKind::Folder);
+            let folder = folder.ok_or_else(|| format!("{node:?} is in no folder"))?;
             place.push(folder.name.clone());
             above = folder.parent_id;
         }
         place.reverse();
         paths.insert(place.join("/"), node.clone());
     }
-    paths
+    Ok(paths)
 }

@@ -48,7 +48,7 @@ impl Audit {
     ) -> Result<(), Gone> {
         let connections = Connections::default();
         for user in &data_dirs.users {
-            let mut client = CrashClient::open(address, &user.token, ledger, &connections).await?;
+            let mut client = CrashClient::open(address, user, ledger, &connections).await?;
             for id in ledger.of(user.id, |entry| !entry.is_settled) {
                 let Some(known) = ledger.entry(id) else { continue };
                 match ask(&mut client, id).await? {

@@ -5,6 +5,7 @@
 use super::ledger::{Entry, Ledger};
 use crate::PATIENCE;
 use crate::raw_client::{self, Heard};
+use crate::site::TestUser;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_protocol::{Channel, Reply, Request, frame};
+use towline_types::UserId;
 
 /// See the module's description.
 pub(super) struct CrashClient {
@@ -69,7 +71,7 @@ impl CrashClient {
     /// A connection that is logged in.
     pub(super) async fn open(
         address: SocketAddr,
-        token: &str,
+        user: &TestUser,
         ledger: &Ledger,
         connections: &Connections,
     ) -> Result<Self, Gone> {
@@ -79,11 +81,11 @@ impl CrashClient {
         let (outbox, heard) = mpsc::unbounded_channel();
         let (forward, inbox) = mpsc::unbounded_channel();
         let asked = Asked::default();
-        let listening = listen(heard, forward, ledger.clone(), Arc::clone(&asked));
+        let listening = listen(heard, forward, (user.id, ledger.clone()), Arc::clone(&asked));
         connections.spawn(raw_client::read(reader, outbox));
         connections.spawn(listening);
         let mut client = Self { writer, inbox, asked, channels: 0 };
-        client.ask(&raw_client::hello(token)).await?;
+        client.ask(&raw_client::hello(&user.token)).await?;
         match client.reply().await? {
             Reply::Welcome(_) => Ok(client),
             _ => Err(Gone),
@@ -112,9 +114,9 @@ impl CrashClient {
     /// The next item that is neither progress nor the end of the connection.
     pub(super) async fn heard(&mut self) -> Result<Heard, Gone> {
         match timeout(ANSWER, self.inbox.recv()).await {
-            Ok(Some(heard @ (Heard::Reply(_) | Heard::BlockList(..)))) => Ok(heard),
             Ok(Some(Heard::Nonsense(what))) => panic!("the server says {what}"),
-            Ok(_) => Err(Gone),
+            Ok(Some(Heard::Closed | Heard::Reset(_)) | None) => Err(Gone),
+            Ok(Some(heard)) => Ok(heard),
             Err(_) => panic!("the server owes an answer and does not give it"),
         }
     }
@@ -142,7 +144,7 @@ impl CrashClient {
 async fn listen(
     mut heard: mpsc::UnboundedReceiver<Heard>,
     forward: mpsc::UnboundedSender<Heard>,
-    ledger: Ledger,
+    (user, ledger): (UserId, Ledger),
     asked: Asked,
 ) {
     while let Some(heard) = heard.recv().await {
@@ -157,7 +159,7 @@ async fn listen(
             if let Reply::Resume(granted) = reply {
                 ledger.resumed(granted.document_id, granted.offset);
             }
-            ledger.hear(reply);
+            ledger.hear(user, reply);
             if matches!(reply, Reply::Progress(_)) {
                 continue;
             }

@@ -35,6 +35,8 @@ pub(super) struct DataDirs {
     neighbours: Vec<Neighbour>,
     footing: Footing,
     pub(super) users: Vec<TestUser>,
+    /// Users whose files are moved, replaced, removed and restored as well.
+    pub(super) tree_users: Vec<TestUser>,
     pub(super) layout: Layout,
 }
 
@@ -54,10 +56,12 @@ impl DataDirs {
                 Footing::Disks(Disks::of(Volume::try_ext4(DATA_BYTES)?, state))
             }
         };
-        let mut data_dirs = Self { neighbours: Vec::new(), footing, users: Vec::new(), layout };
+        let (neighbours, users, tree_users) = (Vec::new(), Vec::new(), Vec::new());
+        let mut data_dirs = Self { neighbours, footing, users, tree_users, layout };
         for name in ["ada", "bob", "cyd", "towline"] {
             data_dirs.users.push(data_dirs.site().add_user(name).await);
         }
+        data_dirs.tree_users.push(data_dirs.site().add_user("dan").await);
         Ok(data_dirs)
     }
 

@@ -1,6 +1,6 @@
 //! What happens to the server or to a client while uploads are under way.
 
-use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED, WHOLE};
+use crate::points::{AT_THE_START, ON_THE_WAY, RELAXED, STORE, TREE, WHOLE};
 use std::fmt;
 
 /// A fault of the server, of the client or of the power.
@@ -29,12 +29,26 @@ pub(super) struct Point {
 const PUBLISHING_AGAIN: &[&str] =
     &["publish.renamed", "publish.folder_synced", "publish.in_place", "publish.row_completed"];
 
+/// The same where it finishes a change of a tree.
+const MOVING_AGAIN: &[&str] = &[
+    "move.recorded",
+    "move.renamed",
+    "recovery.moved",
+    "relocate.new_name_synced",
+    "relocate.renamed",
+    "relocate.settled",
+    "replace.folder_synced",
+    "replace.kept",
+    "replace.kept_synced",
+    "replace.renamed",
+];
+
 impl Point {
     pub(super) fn while_serving(chance: &mut fastrand::Rng, is_relaxed: bool) -> Self {
         let points = if is_relaxed && chance.bool() {
             RELAXED.to_vec()
         } else {
-            [ON_THE_WAY, WHOLE].concat()
+            [ON_THE_WAY, WHOLE, TREE, STORE].concat()
         };
         let name = chance.choice(points).expect("there are points");
         // Points of writing are reached again and again, others once for each document.
@@ -43,7 +57,7 @@ impl Point {
     }
 
     pub(super) fn while_recovering(chance: &mut fastrand::Rng) -> Self {
-        let points = [AT_THE_START, PUBLISHING_AGAIN].concat();
+        let points = [AT_THE_START, PUBLISHING_AGAIN, MOVING_AGAIN].concat();
         let name = chance.choice(points).expect("there are points");
         Self { name, time: chance.u32(1..=2) }
     }

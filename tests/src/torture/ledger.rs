@@ -1,6 +1,7 @@
 //! The record of every promise of the server, written when its message is read. After each disaster
 //! it is compared with the server's answers and files.
 
+use super::tree_ledger::TreeLedger;
 use crate::test_file::{BLOCK, TestFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,10 @@ use towline_types::{DocumentId, FileHash, Offset, UserId};
 
 /// All promises. Clones share the same record.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ledger(Arc<Mutex<Book>>);
+pub(super) struct Ledger {
+    book: Arc<Mutex<Book>>,
+    trees: TreeLedger,
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -42,13 +46,15 @@ pub struct Heard {
     pub taken_back: u64,
     /// Uploads that were cancelled.
     pub cancelled: u64,
+    /// Answers that said that a tree was changed.
+    pub tree_changes: u64,
 }
 
 impl Heard {
     /// The promises that a crash can break. A grant is one of them: after a crash its upload has to
     /// be found under the number that the client was told.
     pub fn promises(&self) -> u64 {
-        self.begun + self.resumed + self.durable + self.receipts
+        self.begun + self.resumed + self.durable + self.receipts + self.tree_changes
     }
 }
 
@@ -132,11 +138,17 @@ impl Entry {
 impl Ledger {
     /// The record for a server whose durability is relaxed, or is not.
     pub(super) fn of_server(is_relaxed: bool) -> Self {
-        Self(Arc::new(Mutex::new(Book { is_relaxed, ..Book::default() })))
+        let book = Arc::new(Mutex::new(Book { is_relaxed, ..Book::default() }));
+        Self { book, trees: TreeLedger::default() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record of the users' trees.
+    pub(super) fn trees(&self) -> &TreeLedger {
+        &self.trees
     }
 
     /// The first promise that was broken, in words.
@@ -145,7 +157,7 @@ impl Ledger {
     }
 
     pub(super) fn heard(&self) -> Heard {
-        self.book().heard
+        Heard { tree_changes: self.trees.changes_shown(), ..self.book().heard }
     }
 
     /// Records that a promise was broken. Only the first one is kept.
@@ -259,7 +271,10 @@ impl Ledger {
     }
 
     /// Records a message of the server, other than a grant.
-    pub(super) fn hear(&self, reply: &Reply) {
+    pub(super) fn hear(&self, user: UserId, reply: &Reply) {
+        if let Err(wrong) = self.trees.hear(user, reply) {
+            self.breach(format!("what is shown of a tree: {wrong}"));
+        }
         let mut book = self.book();
         match reply {
             Reply::Progress(progress) => {
@@ -403,7 +418,11 @@ impl Book {
     fn error(&mut self, error: &ErrorReply) {
         if matches!(
             error.code,
-            Code::Internal | Code::StorageFailed | Code::StorageReadOnly | Code::NoSpace
+            Code::Internal
+                | Code::StorageFailed
+                | Code::StorageReadOnly
+                | Code::NoSpace
+                | Code::Damaged
         ) {
             self.breach(format!("nothing is wrong with the disk: {error:?}"));
         }

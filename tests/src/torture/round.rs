@@ -7,6 +7,8 @@ use super::crash_client::{Connections, CrashClient, Gone};
 use super::data_dirs::DataDirs;
 use super::disaster::{Disaster, Point};
 use super::ledger::Ledger;
+use super::tree_check;
+use super::tree_worker::TreeWorker;
 use super::uploader::Uploader;
 use crate::PATIENCE;
 use crate::cli_fixture::CliFixture;
@@ -49,7 +51,7 @@ impl Round {
         for user in users {
             for _ in 0..chance.u8(1..3) {
                 let Ok(client) =
-                    CrashClient::open(address, &user.token, &self.ledger, &self.connections).await
+                    CrashClient::open(address, user, &self.ledger, &self.connections).await
                 else {
                     continue;
                 };
@@ -57,6 +59,19 @@ impl Round {
                 let chance = chance.fork();
                 let mut uploader = Uploader { client, user, ledger, chance, damages: true };
                 traffic.spawn(async move { uploader.work().await });
+            }
+        }
+        for user in &self.data_dirs.tree_users {
+            for _ in 0..2 {
+                let Ok(client) =
+                    CrashClient::open(address, user, &self.ledger, &self.connections).await
+                else {
+                    continue;
+                };
+                let (user, ledger) = (user.clone(), self.ledger.clone());
+                let chance = chance.fork();
+                let mut worker = TreeWorker { client, user, ledger, chance };
+                traffic.spawn(async move { worker.work().await });
             }
         }
         let cli_uploader = self.cli_uploader.get_or_insert_with(|| {
@@ -94,9 +109,13 @@ impl Round {
         self.last_words = said;
     }
 
-    pub(super) async fn audit(&mut self) -> Result<(), Stuck> {
+    pub(super) async fn audit(&mut self, chance: &mut fastrand::Rng) -> Result<(), Stuck> {
         let address = self.server.as_ref().expect("the server was started").address();
-        let audited = self.audit.run(&self.data_dirs, &self.ledger, address).await;
+        let (data_dirs, ledger) = (&self.data_dirs, &self.ledger);
+        let mut audited = self.audit.run(data_dirs, ledger, address).await;
+        if audited.is_ok() {
+            audited = tree_check::check(data_dirs, ledger, address, chance).await;
+        }
         self.survived(audited.is_ok()).await
     }
 
@@ -148,7 +167,7 @@ impl Round {
     }
 
     /// Completes all uploads, and checks everything.
-    pub(super) async fn finish(&mut self) -> Result<(), Stuck> {
+    pub(super) async fn finish(&mut self, chance: &mut fastrand::Rng) -> Result<(), Stuck> {
         if let Some(server) = self.server.take() {
             self.bury(server).await;
         }
@@ -157,7 +176,7 @@ impl Round {
         let address = server.address();
         self.server = Some(server);
         self.connections = Connections::default();
-        self.audit().await?;
+        self.audit(chance).await?;
         let failed = |what| move |why| Stuck(format!("{what} cannot be brought to its end: {why}"));
         if let Some(cli_uploader) = &mut self.cli_uploader {
             cli_uploader.finish().await.map_err(failed("a put"))?;
@@ -194,7 +213,7 @@ impl Round {
     /// An uploader that completes that upload of that user and sends no damaged blocks.
     async fn honest(&self, user: &TestUser, id: DocumentId) -> Result<Uploader, Stuck> {
         let address = self.server.as_ref().expect("the server was started").address();
-        let client = CrashClient::open(address, &user.token, &self.ledger, &self.connections).await;
+        let client = CrashClient::open(address, user, &self.ledger, &self.connections).await;
         let client = client.map_err(|Gone| Stuck("no login".to_owned()))?;
         let (user, ledger) = (user.clone(), self.ledger.clone());
         let chance = fastrand::Rng::with_seed(id.get());

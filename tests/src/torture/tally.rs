@@ -61,6 +61,7 @@ impl Heard {
         self.damaged += other.damaged;
         self.taken_back += other.taken_back;
         self.cancelled += other.cancelled;
+        self.tree_changes += other.tree_changes;
     }
 }
 
@@ -84,6 +85,7 @@ impl fmt::Display for Report {
         row("damaged blocks refused", heard.damaged)?;
         row("blocks taken back", heard.taken_back)?;
         row("uploads cancelled", heard.cancelled)?;
+        row("changes of a tree promised", heard.tree_changes)?;
         row("promises broken", u64::from(self.broken.is_some()))?;
         writeln!(f, "seed {}, {:.0} s", self.seed, self.took.as_secs_f64())?;
         if let Some(why) = &self.no_power_cuts {

@@ -7,7 +7,7 @@ use towline_protocol::{Code, Request};
 use towline_tests::raw_client::{RawClient, ZERO, find, upload};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
-use towline_types::OnConflict;
+use towline_types::{ModifiedTime, OnConflict};
 
 async fn put(
     client: &mut RawClient,
@@ -138,6 +138,39 @@ async fn a_numbered_name_does_not_stand_for_a_name_that_is_free() {
     let success = client.success_on(ZERO).await;
     assert!(success.existing);
     assert_eq!(success.document_id, numbered);
+}
+
+/// A person keeps an old copy under another name, sends a new file, and then the old one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_moved_does_not_stand_for_its_old_name() {
+    let server = TestServer::start().await;
+    let (first, second) = (TestFile::new(70_000, 190), TestFile::new(70_000, 191));
+    let mut client = server.client().await;
+    let moved = put(&mut client, "a.txt", &first).await;
+    client.move_node("a.txt", "old.txt").await;
+    put(&mut client, "a.txt", &second).await;
+    let question = Find { blake3: Some(first.hash()), ..find("a.txt", first.filesize()) };
+    let found = client.find(question.clone()).await;
+    assert_eq!((found.document_id, found.known), (None, true));
+    // The time of a file here is not given to one that was moved.
+    let mtime = Some(ModifiedTime::from_ms(1_705_331_200_123));
+    let again = Upload { mtime_ms: mtime, ..known("a.txt", &first) };
+    client.send(&Request::Upload(again.clone())).await;
+    let success = client.success_on(ZERO).await;
+    assert!(success.copied && !success.existing);
+    assert_eq!(success.filename, "a (1).txt");
+    let copy = success.document_id;
+    assert_ne!(copy, moved);
+    for _ in 0..3 {
+        client.send(&Request::Upload(again.clone())).await;
+        let success = client.success_on(ZERO).await;
+        assert!(success.existing, "no further copy");
+        assert_eq!((success.document_id, success.filename.as_str()), (copy, "a (1).txt"));
+    }
+    assert_eq!(client.find(question).await.document_id, Some(copy));
+    let node = client.stat("old.txt").await.node;
+    assert_eq!((node.version, node.mtime_ms), (Some(moved), None));
+    server.site.assert_published(&server.user, "old.txt", &first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

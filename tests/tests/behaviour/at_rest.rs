@@ -3,6 +3,7 @@
 
 mod clock;
 mod flips;
+mod last_release;
 mod lost_bytes;
 mod lost_catalog;
 mod parts;

@@ -5,11 +5,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use towline_protocol::request::Upload;
 use towline_tests::process::{Launch, ServerProcess, output, towlined};
 use towline_tests::raw_client::{ZERO, offset, resume, upload};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::tamper::contents;
 use towline_tests::test_file::{BLOCK, TestFile};
+use towline_types::OnConflict;
 
 async fn backup(site: &Site, into: &Path) -> Output {
     output(towlined().arg("backup").arg(into).arg("--data-dir").arg(site.path())).await
@@ -94,6 +96,34 @@ async fn a_lost_catalog_is_put_back_and_knows_documents_users_and_tokens() {
     assert!(kinds.contains(&"no_document uploads/1/after.txt".to_owned()), "{kinds:?}");
     assert!(!kinds.iter().any(|kind| kind.contains("before.txt") || kind.contains("left.bin")));
     assert!(put(&server, &ada, "new.txt", &TestFile::new(10, 504)).await > late + 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_versions_and_the_trash_are_listed_where_they_lie() {
+    let site = Site::new();
+    let ada = site.add_user("ada").await;
+    let server = Launch::over(&site).start().await;
+    let mut client = server.client(&ada).await;
+    for (seed, name) in [(1, "doc"), (2, "doc"), (3, "gone")] {
+        let test_file = TestFile::new(1000, 510 + seed);
+        let begin = Upload { on_conflict: OnConflict::Replace, ..upload(name, &test_file) };
+        client.upload(begin).await;
+        client.chunks(ZERO, &test_file, 0..test_file.size()).await;
+        client.complete(ZERO).await;
+    }
+    client.remove("gone").await;
+    let into = site.outside().join("backup");
+    assert!(backup(&site, &into).await.status.success());
+    let listed = fs::read_to_string(into.join("documents.b3sum")).unwrap();
+    let mut below = Vec::new();
+    for line in listed.lines() {
+        let (hash, path) = line.split_once("  ").unwrap();
+        let bytes = fs::read(site.path().join(path)).unwrap();
+        assert_eq!(blake3::hash(&bytes).to_hex().as_str(), hash, "{path}");
+        below.push(path.split('/').nth(1).unwrap());
+    }
+    below.sort_unstable();
+    assert_eq!(below, [".trash", ".versions", "1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

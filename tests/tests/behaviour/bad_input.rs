@@ -15,6 +15,7 @@ mod limits;
 mod login;
 mod names;
 mod table;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

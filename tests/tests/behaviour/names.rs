@@ -3,7 +3,7 @@
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::symlink;
-use towline_protocol::request::{Complete, Upload};
+use towline_protocol::request::{Complete, Mkdir, Move, Upload};
 use towline_protocol::{Channel, Code, Reply, Request};
 use towline_tests::raw_client::{RawClient, ZERO, offset, upload};
 use towline_tests::server::TestServer;
@@ -185,6 +185,58 @@ async fn a_document_and_a_folder_that_are_twins() {
     client.upload_refused(begin, Code::Exists).await;
     let got = put(&mut client, upload("TWINFOLDER", &test_file), &test_file).await;
     assert_eq!(got, "TWINFOLDER (1)");
+}
+
+/// A folder may lie as deep as a file; then nothing lies in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_two_folders_lie_around_a_file_or_a_folder() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100, 157);
+    let deepest = vec!["d".to_owned(); 32];
+    let within = |folder: &[String]| Upload { folder: folder.to_vec(), ..upload("x", &test_file) };
+    assert_eq!(put(&mut client, within(&deepest), &test_file).await, "x");
+    let below = [&deepest[..], &["last".to_owned()]].concat();
+    assert_eq!(client.mkdir(&below.join("/")).await.path, below);
+    client.upload_refused(within(&below), Code::BadName).await;
+    let beyond = [&below[..], &["y".to_owned()]].concat();
+    let mkdir = Mkdir { path: beyond.clone(), ..Mkdir::default() };
+    client.tree_refused(&Request::Mkdir(mkdir), Code::BadName).await;
+    client.mkdir("e").await;
+    let to_deepest = Move { path: Some(vec!["e".to_owned()]), to: beyond, ..Move::default() };
+    client.tree_refused(&Request::Move(to_deepest), Code::BadName).await;
+    // A folder with something in it is a level deeper than it says.
+    client.mkdir("e/f").await;
+    let to = [&deepest[..], &["e".to_owned()]].concat();
+    let too_deep = Move { path: Some(vec!["e".to_owned()]), to, ..Move::default() };
+    client.tree_refused(&Request::Move(too_deep), Code::BadName).await;
+    client.remove("e/f").await;
+    client.move_node("e", &format!("{}/e", deepest.join("/"))).await;
+}
+
+/// A folder whose name is written in another way is another folder for an upload, and none that can
+/// be made for itself; what is taken in the one is taken in the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_are_twins() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let test_file = TestFile::new(100, 158);
+    client.mkdir("Photos").await;
+    for path in ["photos", "PHOTOS/2024"] {
+        let path = path.split('/').map(str::to_owned).collect();
+        let mkdir = Request::Mkdir(Mkdir { path, ..Mkdir::default() });
+        let node = client.tree_refused(&mkdir, Code::Exists).await.node;
+        assert_eq!(node.expect("what has the name").name, "Photos");
+    }
+    let within =
+        |name: &str| Upload { folder: vec!["photos".to_owned()], ..upload(name, &test_file) };
+    assert_eq!(put(&mut client, within("a.jpg"), &test_file).await, "a.jpg");
+    server.site.assert_published(&server.user, "photos/a.jpg", &test_file);
+    let other = Upload { folder: vec!["Photos".to_owned()], ..upload("A.jpg", &test_file) };
+    assert_eq!(put(&mut client, other, &test_file).await, "A (1).jpg");
+    assert!(client.mkdir("photos").await.existing && client.mkdir("Photos").await.existing);
+    let all: Vec<_> = client.tree(10).await.into_keys().collect();
+    assert_eq!(all, ["Photos", "Photos/A (1).jpg", "photos", "photos/a.jpg"]);
 }
 
 /// A name in a folder with the longest allowed path gets its number, too, or is refused before the

@@ -18,6 +18,7 @@ use towline_tests::raw_client::{
 };
 use towline_tests::server::TestServer;
 use towline_tests::site::Site;
+use towline_tests::tamper::rot;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::DocumentId;
 
@@ -412,12 +413,8 @@ async fn a_file_that_another_program_has_changed_or_removed_is_named_and_not_ser
         fs::create_dir(path).unwrap();
     })
     .await;
-    let said = server.said();
     for name in ["changed", "longer", "shorter", "removed", "folder"] {
-        let is_named = |line: &&String| {
-            line.contains("damaged") && line.contains("ERROR") && line.contains(name)
-        };
-        assert!(said.iter().any(|line| is_named(&line)), "{name}: {said:#?}");
+        server.says_in_one_line(&["ERROR", "damaged", name]).await;
     }
     // A file with the same bytes is the same document.
     let document_id = put(&mut client, "copied", &test_file).await;
@@ -425,6 +422,50 @@ async fn a_file_that_another_program_has_changed_or_removed_is_named_and_not_ser
     fs::copy(&path, site.outside().join("copy")).unwrap();
     fs::copy(site.outside().join("copy"), &path).unwrap();
     assert!(client.read(read_of(document_id)).await.unwrap().bytes == test_file.bytes);
+}
+
+/// A bit that flips on the disk leaves the time of the file as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_part_of_a_damaged_block_is_given_out() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    // Without `blocks` the server compares.
+    let part = |id, at, length| Read { blocks: false, ..part(id, at, length) };
+    for (number, at, length) in
+        [(0, BLOCK + 1, 1000), (1, 2 * BLOCK - 1, 1), (2, BLOCK - 7, 9), (3, BLOCK, BLOCK)]
+    {
+        // Whether the server knows the values of the blocks by then, or has to find them.
+        for was_read in [true, false] {
+            let test_file = TestFile::new(3 * BLOCK, 640 + number);
+            let name = format!("{number} {was_read}.bin");
+            let document_id = put(&mut client, &name, &test_file).await;
+            if was_read {
+                client.read(part(document_id, 7, 1)).await.unwrap();
+            }
+            rot(&server.site.document(&server.user, &name), BLOCK + 500_000);
+            if was_read {
+                for (at, length) in [(5, 1000), (BLOCK - 1, 1), (2 * BLOCK, 9), (3 * BLOCK - 9, 9)]
+                {
+                    let received = client.read(part(document_id, at, length)).await.unwrap();
+                    assert!(received.bytes == test_file.bytes[at..at + length], "beside it, {at}");
+                }
+            }
+            let error = client.read(part(document_id, at, length)).await.unwrap_err();
+            assert_eq!(
+                (error.code, error.document_id),
+                (Code::Damaged, Some(document_id)),
+                "{name}"
+            );
+            let index = error.index.map(|index| index.get());
+            assert!(index == Some(1) || !was_read && index.is_none(), "{name}: {index:?}");
+        }
+    }
+    // A file of one block.
+    let small = TestFile::new(70_000, 650);
+    let document_id = put(&mut client, "small", &small).await;
+    rot(&server.site.document(&server.user, "small"), 60_000);
+    let error = client.read(part(document_id, 3, 4)).await.unwrap_err();
+    assert_eq!((error.code, error.index.map(|index| index.get())), (Code::Damaged, Some(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,11 @@ async fn a_replaced_file_keeps_its_number_and_its_older_versions() {
     assert_eq!(restored.node.node_id, node.node_id);
     assert!(!expected.contains(&restored.node.version.expect("a version")));
     assert_eq!(client.versions("report").await.len(), 4);
+    // One that is the current one is there.
+    let current = restored.node.version.expect("a version");
+    let again = client.restore_version("report", current).await;
+    assert!(again.existing && again.node == restored.node);
+    assert_eq!(client.versions("report").await.len(), 4);
     server.restart().await;
     let mut client = server.client().await;
     assert_eq!(client.versions("report").await.len(), 4);
@@ -114,6 +119,43 @@ async fn a_file_is_replaced_wherever_it_lies_by_then() {
     assert_eq!(success.folder, names("moved"));
     let both = Upload { parent_id: Some(folder), folder: names("moved"), ..upload("x", &old) };
     client.upload_refused(both, Code::BadRequest).await;
+    server.stop().await;
+}
+
+/// What an upload was to go to is removed on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_to_what_was_removed_meanwhile_can_be_finished() {
+    let mut server = TestServer::start().await;
+    let mut client = server.client().await;
+    let mut other = server.client().await;
+    let (old, new) = (TestFile::new(1000, 1), TestFile::new(1000, 2));
+    let node_id = put(&mut client, upload("doc", &old), &old).await.node_id;
+    client.upload(Upload { node_id, ..upload("doc", &new) }).await;
+    client.chunks(ZERO, &new, 0..new.size()).await;
+    other.remove("doc").await;
+    for on_conflict in [None, Some(OnConflict::Replace)] {
+        let complete = Complete { on_conflict, ..Complete::default() };
+        let error = client.complete_refused(complete, Code::Conflict).await;
+        assert!(error.node.is_none(), "it is gone");
+    }
+    let on_conflict = Some(OnConflict::Rename);
+    let success = client.complete_with(Complete { on_conflict, ..Complete::default() }).await;
+    assert_eq!((&*success.filename, success.folder), ("doc", names("")));
+    assert_ne!(success.node_id, node_id);
+    server.site.assert_published(&server.user, "doc", &new);
+    // One that is gone before the upload begins.
+    let late = Upload { node_id, ..upload("doc", &new) };
+    client.upload_refused(late, Code::NotFound).await;
+
+    // A folder, named by its number.
+    client.mkdir("a/b").await;
+    let parent_id = Some(client.stat("a/b").await.node.node_id);
+    client.upload(Upload { parent_id, ..upload("doc", &new) }).await;
+    client.chunks(ZERO, &new, 0..new.size()).await;
+    other.remove("a").await;
+    let success = client.complete(ZERO).await;
+    assert_eq!(success.folder, names("a/b"));
+    server.site.assert_published(&server.user, "a/b/doc", &new);
     server.stop().await;
 }
 

@@ -1,6 +1,7 @@
-//! `protocol/examples/reader.py`, the simplest reader, against a server that this file plays: one
-//! that is right, and some that are hostile.
+//! `protocol/examples/reader.py`, the simplest reader, against the real server, and against servers
+//! that this file plays: one that is right, and some that are hostile.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,10 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use towline_protocol::error::ErrorReply;
 use towline_protocol::reply::{Listing, Read as ReadReply, ReadBegin, Reply, Welcome};
-use towline_protocol::request::{Listed, Read, Request, Target};
+use towline_protocol::request::{Listed, Read, Request, Target, Upload};
 use towline_protocol::{Channel, Code, Node, frame};
 use towline_tests::process::output;
-use towline_tests::raw_client::offset;
+use towline_tests::raw_client::{ZERO, names, offset, upload};
+use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_types::{ChangeId, DocumentId, FileSize, NodeId, NodeKind, Offset, UserId};
 
@@ -174,22 +176,64 @@ impl Played {
 
     /// Runs the script; none where Python is not here.
     async fn run(&self, arguments: &[&str]) -> Option<Output> {
-        let found = Command::new("python3").arg("--version").output().await;
-        if !found.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: python3 is not here, so reader.py was NOT tested");
-            return None;
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/examples/reader.py");
-        let mut command = Command::new("python3");
-        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
-        command.arg(script).args([&host, &port, "token"]).args(arguments);
-        command.current_dir(self.folder.path()).kill_on_drop(true);
-        Some(output(&mut command).await)
+        run(self.folder.path(), self.address, arguments).await
     }
 
     fn target(&self) -> PathBuf {
         self.folder.path().join("report.csv")
     }
+}
+
+/// Runs the script in that folder, which has the file `token`; none where Python is not here.
+async fn run(folder: &Path, address: SocketAddr, arguments: &[&str]) -> Option<Output> {
+    let found = Command::new("python3").arg("--version").output().await;
+    if !found.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: python3 is not here, so reader.py was NOT tested");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/examples/reader.py");
+    let mut command = Command::new("python3");
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    command.arg(script).args([&host, &port, "token"]).args(arguments);
+    command.current_dir(folder).kill_on_drop(true);
+    Some(output(&mut command).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simple_reader_fetches_from_the_real_server_what_was_put_there() {
+    let mut server = TestServer::start().await;
+    let folder = server.site.outside().join("reader");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("token"), format!("{}\n", server.user.token)).unwrap();
+    let mut client = server.client().await;
+    client.mkdir("proj/empty").await;
+    client.link("proj/latest", "3145735.bin").await;
+    let sizes = [0, 1, BLOCK, 3 * BLOCK + 7];
+    for size in sizes {
+        let test_file = TestFile::new(size, 211);
+        let name = format!("{size}.bin");
+        let begin = Upload { folder: names("proj/sub"), ..upload(&name, &test_file) };
+        client.upload(begin).await;
+        client.chunks(ZERO, &test_file, 0..size).await;
+        client.complete(ZERO).await;
+    }
+    let Some(listed) = run(&folder, server.address(), &["proj"]).await else { return };
+    assert_eq!(listed.status.code(), Some(0), "{listed:?}");
+    let said = String::from_utf8_lossy(&listed.stdout);
+    assert_eq!(said, "folder - 'empty'\nlink - 'latest'\nfolder - 'sub'\n");
+    let listed = run(&folder, server.address(), &["proj/sub"]).await.unwrap();
+    let said = String::from_utf8_lossy(&listed.stdout);
+    for size in sizes {
+        assert!(said.contains(&format!("file {size} '{size}.bin'\n")), "{said}");
+        let path = format!("proj/sub/{size}.bin");
+        let fetched = run(&folder, server.address(), &[&path]).await.unwrap();
+        assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
+        let bytes = std::fs::read(folder.join(format!("{size}.bin"))).unwrap();
+        assert!(bytes == TestFile::new(size, 211).bytes, "{size}");
+    }
+    let none = run(&folder, server.address(), &["proj/none"]).await.unwrap();
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

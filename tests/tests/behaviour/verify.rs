@@ -1,6 +1,7 @@
 //! `towlined verify`: compares the disk with what was promised, and repairs what can be repaired
 //! without losing anything.
 
+mod kept;
 mod repair;
 mod rot;
 mod uploads;

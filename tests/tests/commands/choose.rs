@@ -26,6 +26,45 @@ fn is_there(server: &TestServer, name: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn get_leaves_out_what_put_would() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    photos(&cli);
+    std::fs::remove_file(cli.path("photos/x/.towlineignore")).unwrap();
+    put(&cli, &[]).await.assert_done();
+    let all = [
+        "a.jpg",
+        "a.tmp",
+        "deep",
+        "deep/b.jpg",
+        "deep/b.tmp",
+        "target",
+        "target/out.jpg",
+        "x",
+        "x/left-out.jpg",
+    ];
+    for (number, (rules, excluded, left)) in [
+        (&["--exclude", "*.tmp", "--exclude", "/target/"][..], 3, &[0, 2, 3, 7, 8][..]),
+        (&["--include", "*.tmp"], 4, &[1, 2, 4]),
+        (&["--exclude", "deep/", "--include", "*.jpg"], 2, &[0, 5, 6, 7, 8]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let back = cli.path(&format!("back {number}"));
+        let mut get = cli.at_home("get", &cli.path("state"));
+        cli.reach(&mut get);
+        get.arg("photos").arg("-o").arg(&back).args(rules).arg("--json");
+        let summary = run(get).await.assert_done().event("summary");
+        assert_eq!(summary["excluded"], excluded, "{rules:?}: {summary}");
+        for (place, name) in all.iter().enumerate() {
+            let is_there = back.join(name).exists();
+            assert_eq!(is_there, left.contains(&place), "{rules:?}: {name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_and_ignore_files_leave_out_what_they_name_and_it_is_counted() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());

@@ -30,6 +30,8 @@ fn every_link_leads_somewhere() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "ARCHITECTURE.md",
+        "docs/client.md",
+        "docs/json.md",
         "docs/operator.md",
         "state/FORMAT.md",
         "tests/FAULTS.md",

@@ -1,9 +1,12 @@
 //! A folder is one command: after an interruption it is continued as a whole.
 
 use rustix::process::Signal;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, Run, run};
+use towline_tests::local_tree;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -67,12 +70,12 @@ async fn resume_finishes_all_that_was_named() {
         let err = interrupted(&cli, &proxy, cli.put(&cli.path("photos")), signal).await;
         assert_eq!(cli.state().jobs.len(), 1);
         if signal == Signal::INT {
-            assert!(err.contains("1 of 3 files done, 1 begun, 1 to go"), "{err}");
+            assert!(err.contains("1 of 3 files done, 1 begun, 1 not begun"), "{err}");
             assert!(err.contains("`towline resume --state-file"), "{err}");
             assert!(!err.contains("towline resume 2"), "one file alone is not the job: {err}");
             let listed = run(cli.command("uploads")).await;
             let out = &listed.assert_done().out;
-            assert!(out.contains("1 of 3 files done, 1 begun, 1 to go"), "{listed:?}");
+            assert!(out.contains("1 of 3 files done, 1 begun, 1 not begun"), "{listed:?}");
             assert!(out.contains("photos"), "{listed:?}");
         }
         let mut resume = cli.command("resume");
@@ -181,30 +184,161 @@ async fn what_is_left_out_is_named_and_counted() {
     let outcome = run(put(&["--json"])).await;
     outcome.assert_code(1);
     let summary = outcome.event("summary");
-    assert_eq!((&summary["sent"], &summary["skipped"]), (&2.into(), &3.into()), "{summary}");
+    assert_eq!((&summary["sent"], &summary["skipped"]), (&2.into(), &1.into()), "{summary}");
     assert_eq!((&summary["refused"], &summary["failed"]), (&1.into(), &0.into()), "{summary}");
-    for (name, what) in [("link", "symbolic link"), ("socket", "socket"), ("empty", "empty folder")]
-    {
-        let line = outcome.err.lines().find(|line| line.contains(&format!("papers/{name}")));
-        assert!(line.is_some_and(|line| line.contains(what)), "{name}: {outcome:?}");
-    }
+    assert_eq!(summary["made"], 2, "{summary}");
+    let line = outcome.err.lines().find(|line| line.contains("papers/socket"));
+    assert!(line.is_some_and(|line| line.contains("socket; skipped")), "{outcome:?}");
     assert_nothing_remembered(&cli);
 
     // Files whose names are refused can be left out, and then the run does not fail.
     let outcome = run(put(&["--skip-refused", "--json"])).await;
     let summary = outcome.assert_done().event("summary");
-    assert_eq!((&summary["existing"], &summary["skipped"]), (&2.into(), &4.into()), "{summary}");
+    assert_eq!((&summary["existing"], &summary["skipped"]), (&2.into(), &2.into()), "{summary}");
     assert_eq!((&summary["refused"], &summary["failed"]), (&0.into(), &0.into()), "{summary}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_with_nothing_in_it_says_so() {
+async fn a_link_that_no_server_takes_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    cli.write("papers/a.txt", &TestFile::new(1000, 645));
+    for (name, target) in [("bell", b"a\x07b".to_vec()), ("raw", b"\xff".to_vec())] {
+        let target = std::ffi::OsStr::from_bytes(&target);
+        std::os::unix::fs::symlink(target, cli.path("papers").join(name)).unwrap();
+    }
+    let mut put = cli.put(&cli.path("papers"));
+    put.arg("--json");
+    let outcome = run(put).await;
+    outcome.assert_code(1);
+    let summary = outcome.event("summary");
+    assert_eq!((&summary["sent"], &summary["refused"]), (&1.into(), &2.into()), "{summary}");
+    for (name, why) in [("bell", "control characters"), ("raw", "not Unicode")] {
+        let line = outcome.err.lines().find(|line| line.contains(&format!("papers/{name}")));
+        assert!(line.is_some_and(|line| line.contains(why)), "{name}: {outcome:?}");
+    }
+    assert_nothing_remembered(&cli);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_whose_name_is_taken_follows_the_choice() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    cli.write("papers/a.txt", &TestFile::new(1000, 646));
+    let link = cli.path("papers/link");
+    let point_to = |target: &str| {
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+    };
+    let put = async |choice: &str| {
+        let mut put = cli.put(&cli.path("papers"));
+        put.args(["--json", "--on-conflict", choice]);
+        run(put).await
+    };
+    point_to("a.txt");
+    put("rename").await.assert_done();
+    point_to("b.txt");
+    put("reject").await.assert_code(1);
+    let summary = put("skip").await.assert_done().event("summary");
+    assert_eq!((&summary["skipped"], &summary["made"]), (&1.into(), &0.into()), "{summary}");
+    for made in [1, 0] {
+        let outcome = put("rename").await;
+        let summary = outcome.assert_done().event("summary");
+        assert_eq!(summary["made"], made, "{summary}");
+        assert_eq!(outcome.err.contains("stored as \"link (1)\""), made == 1, "{outcome:?}");
+    }
+    point_to("c.txt");
+    put("replace").await.assert_done();
+    let mut list = cli.at_home("ls", &cli.path("state"));
+    cli.reach(&mut list);
+    list.args(["--json", "papers"]);
+    let listed = run(list).await.assert_done().events();
+    let links: Vec<_> = listed
+        .iter()
+        .filter(|node| node["kind"] == "link")
+        .map(|node| (node["name"].as_str().unwrap(), node["target"].as_str().unwrap()))
+        .collect();
+    assert_eq!(links, [("link", "c.txt"), ("link (1)", "b.txt")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_and_folders_that_an_interruption_left_are_made_by_resume() {
+    const COUNT: usize = 2000;
+    for signal in [Signal::INT, Signal::KILL] {
+        let server = TestServer::start().await;
+        let proxy = FaultProxy::start(server.address(), []).await;
+        let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+        let top = cli.path("tree");
+        for n in 0..COUNT / 2 {
+            std::fs::create_dir_all(top.join(format!("{n}/empty"))).unwrap();
+            std::os::unix::fs::symlink("empty", top.join(format!("{n}/link"))).unwrap();
+        }
+        proxy.otherwise(Faults::slow(100_000));
+        let mut sending = cli.start(cli.put(&top));
+        sending.until(|event| event["path"].as_str().unwrap_or("").ends_with("link")).await;
+        sending.signal(signal);
+        let outcome = sending.end().await;
+        if signal == Signal::INT {
+            outcome.assert_code(3);
+            let summary = outcome.event("summary");
+            assert!(summary["unmade"].as_u64() > Some(0) && summary["paused"] == 0, "{summary}");
+            assert!(outcome.err.contains("folders and links"), "{outcome:?}");
+        }
+        assert_eq!(cli.state().jobs.len(), 1);
+        proxy.otherwise(Faults::none());
+        let mut resume = cli.command("resume");
+        resume.arg("--json");
+        let resumed = run(resume).await;
+        let summary = resumed.assert_done().event("summary");
+        assert!(summary["made"].as_u64() > Some(0) && summary["unmade"] == 0, "{summary}");
+        assert_nothing_remembered(&cli);
+        let mut get = cli.at_home("get", &cli.path("state"));
+        cli.reach(&mut get);
+        get.arg("tree").arg("-o").arg(cli.path("back"));
+        run(get).await.assert_done();
+        local_tree::assert_same(&top, &cli.path("back"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_whose_names_count_as_the_same_stay_apart_where_files_are_in_them() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    for (n, name) in ["proj/Docs/a", "proj/docs/b", "proj/DOCS/in/c"].iter().enumerate() {
+        cli.write(name, &TestFile::new(1000, 647 + n as u64));
+    }
+    let top = cli.path("proj");
+    for (name, mode) in [("docs", 0o700), ("Docs", 0o711), ("DOCS/in", 0o750)] {
+        std::fs::set_permissions(top.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    run(cli.put(&top)).await.assert_done();
+    let mut get = cli.at_home("get", &cli.path("state"));
+    cli.reach(&mut get);
+    get.arg("proj").arg("-o").arg(cli.path("back"));
+    run(get).await.assert_done();
+    local_tree::assert_same(&top, &cli.path("back"));
+
+    // A folder without files is made by its own name alone, and that one counts as taken.
+    std::fs::create_dir(top.join("DOCs")).unwrap();
+    let outcome = run(cli.put(&top)).await;
+    outcome.assert_code(1);
+    let line = outcome.err.lines().find(|line| line.contains("proj/DOCs"));
+    assert!(line.is_some_and(|line| line.contains("counts as the same")), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_nothing_that_was_asked_for_says_so() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
     std::fs::create_dir_all(cli.path("hollow/deep")).unwrap();
-    let outcome = run(cli.put(&cli.path("hollow"))).await;
+    let mut put = cli.put(&cli.path("hollow"));
+    put.args(["--include", "*.jpg"]);
+    let outcome = run(put).await;
     outcome.assert_done();
-    assert!(outcome.err.contains("nothing in it to upload"), "{outcome:?}");
+    assert!(outcome.err.contains("nothing that can be sent"), "{outcome:?}");
+    let outcome = run(cli.put(&cli.path("hollow"))).await;
+    assert!(outcome.assert_done().out.contains("1 link or empty folder made"), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,9 +353,13 @@ async fn what_is_no_file_is_refused_by_its_kind_and_the_rest_goes_on() {
     put.arg("-").arg(&fifo).arg("/dev/null");
     let outcome = run(put).await;
     outcome.assert_code(1);
-    for what in ["standard input", "named pipe", "a device"] {
+    for (what, advice) in [
+        ("standard input", "put - --name NAME"),
+        ("named pipe", "in a regular file"),
+        ("a device", "in a regular file"),
+    ] {
         let line = outcome.err.lines().find(|line| line.contains(what));
-        assert!(line.is_some_and(|line| line.contains("to a file")), "{what}: {outcome:?}");
+        assert!(line.is_some_and(|line| line.contains(advice)), "{what}: {outcome:?}");
     }
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
@@ -251,7 +389,7 @@ async fn a_folder_that_is_away_is_said_once_and_waited_for() {
     std::fs::rename(cli.path("photos"), cli.path("away")).unwrap();
     let outcome = run(cli.command("resume")).await;
     outcome.assert_code(3);
-    assert_eq!(outcome.err.matches("is not there now").count(), 1, "{outcome:?}");
+    assert_eq!(outcome.err.matches("is missing now").count(), 1, "{outcome:?}");
     assert_eq!(cli.state().jobs.len(), 1);
     std::fs::rename(cli.path("away"), cli.path("photos")).unwrap();
     run(cli.command("resume")).await.assert_done();

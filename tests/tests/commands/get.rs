@@ -2,8 +2,10 @@
 //! local disk do.
 
 use rustix::process::Signal;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, Outcome, run};
 use towline_tests::proxy::{FaultProxy, Faults};
@@ -95,6 +97,58 @@ async fn what_is_there_is_replaced_only_where_that_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_copy_gets_the_time_and_the_permissions_of_the_server() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let describe = |path: &Path, seconds: u64, mode: u32| {
+        let time = UNIX_EPOCH + Duration::new(seconds, 123_456_789);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let described = |path: &Path| {
+        let metadata = path.metadata().unwrap();
+        let time = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+        (time, metadata.permissions().mode() & 0o7777)
+    };
+    let (theirs, other) = (TestFile::new(2 * BLOCK, 812), TestFile::new(2 * BLOCK, 813));
+    describe(&cli.write("a.bin", &theirs), 1_000_000, 0o640);
+    let completed = run(cli.put(&cli.path("a.bin"))).await;
+    completed.assert_done();
+    let mut status = cli.at_home("ls", &cli.path("state"));
+    cli.reach(&mut status);
+    status.args(["--json", "a.bin"]);
+    let document = run(status).await.assert_done().event("entry")["version"].as_u64().unwrap();
+    let here = back(&cli).join("a.bin");
+    let as_there = (Duration::new(1_000_000, 123_000_000), 0o640);
+    for choice in ["reject", "skip", "rename", "replace"] {
+        let command = get(&cli, document, &["--on-conflict", choice, "--json"]);
+        std::fs::write(&here, &theirs.bytes).unwrap();
+        describe(&here, 2_000_000, 0o600);
+        let summary = run(command).await.assert_done().event("summary");
+        assert_eq!((&summary["fetched"], &summary["existing"]), (&0.into(), &1.into()));
+        assert_eq!(described(&here), as_there, "{choice}");
+    }
+    // A time that is the same to the millisecond stays as it is.
+    describe(&here, 1_000_000, 0o640);
+    run(get(&cli, document, &[])).await.assert_done();
+    assert_eq!(described(&here), (Duration::new(1_000_000, 123_456_789), 0o640));
+    // Neither another file is touched, nor one that a link leads to.
+    std::fs::write(&here, &other.bytes).unwrap();
+    describe(&here, 2_000_000, 0o600);
+    let before = described(&here);
+    for (choice, code) in [("reject", 1), ("skip", 0)] {
+        run(get(&cli, document, &["--on-conflict", choice])).await.assert_code(code);
+        assert_eq!(described(&here), before, "{choice}");
+    }
+    let elsewhere = cli.write("elsewhere", &theirs);
+    describe(&elsewhere, 2_000_000, 0o600);
+    std::fs::remove_file(&here).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &here).unwrap();
+    run(get(&cli, document, &["--on-conflict", "skip"])).await.assert_done();
+    assert_eq!(described(&elsewhere), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_goes_to_standard_output() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());
@@ -103,6 +157,29 @@ async fn a_document_goes_to_standard_output() {
     let outcome = run(get(&cli, document, &["-o", "-"])).await;
     assert!(outcome.assert_done().out == text, "{} bytes", outcome.out.len());
     assert!(names(&cli).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_do_not_come_between_the_bytes_of_a_file() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let text = "line\n".repeat(500_000);
+    let document = put(&cli, "a.txt", &TestFile { bytes: text.clone().into_bytes() }).await;
+    let outcome = run(get(&cli, document, &["-o", "-", "--json"])).await;
+    assert!(outcome.assert_done().out == text, "{} bytes", outcome.out.len());
+    // Standard error has the events, and nothing else.
+    let events = Outcome { out: outcome.err.clone(), ..outcome };
+    assert_eq!(events.event("fetched")["filesize"], text.len());
+    assert_eq!(events.events().last().unwrap()["event"], "summary");
+    for (sources, code) in [(vec!["nothing"], 1), (vec!["one", "two"], 2)] {
+        let mut get = cli.at_home("get", &cli.path("state"));
+        cli.reach(&mut get);
+        get.args(sources).args(["-o", "-", "--json"]).current_dir(back(&cli));
+        let outcome = run(get).await;
+        assert_eq!(outcome.assert_code(code).out, "");
+        let events = Outcome { out: outcome.err.clone(), ..outcome };
+        assert_eq!(events.event("error")["exit"], code);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,4 +228,13 @@ async fn a_cut_link_and_a_killed_client_fetch_nothing_twice() {
     assert!(again <= left + BLOCK as u64, "{again} bytes were fetched, {left} were missing");
     assert_is(&cli, "a.bin", &test_file);
     assert_eq!(names(&cli), ["a.bin"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_no_question_about_the_program() {
+    let mut get = towline_tests::process::towline();
+    get.args(["get", "report.csv", "--version", "3"]);
+    let refused = run(get).await;
+    refused.assert_code(2);
+    assert_eq!(refused.out, "");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use towline_tests::PATIENCE;
 use towline_tests::cli_fixture::{CliFixture, Outcome, run};
+use towline_tests::process::towline;
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -178,7 +179,7 @@ async fn what_resume_cannot_begin_with_is_an_event_and_counts() {
         .filter(|event| event["event"] == "error")
         .map(|event| {
             assert_eq!(event["exit"], 3, "{event}");
-            assert!(event["message"].as_str().unwrap().contains("not there now"), "{event}");
+            assert!(event["message"].as_str().unwrap().contains("is missing now"), "{event}");
             event["path"].as_str().unwrap().to_owned()
         })
         .collect();
@@ -221,7 +222,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     std::fs::write(cli.path("token"), &other.user.token).unwrap();
     let outcome = resumed(&cli, &[]).await;
     outcome.assert_code(1);
-    assert!(outcome.err.contains("on another server"), "{outcome:?}");
+    assert!(outcome.err.contains("another server answers"), "{outcome:?}");
     assert_eq!(cli.state().jobs[0].server_id, before.jobs[0].server_id);
     assert_eq!(cli.state().uploads, before.uploads);
     assert!(!other.site.document(&other.user, "photos").exists());
@@ -231,7 +232,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     cli.to = server.address();
     let outcome = resumed(&cli, &["--to", &cli.to.to_string()]).await;
     outcome.assert_code(1);
-    assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+    assert!(outcome.err.contains("the list has no unfinished upload for"), "{outcome:?}");
     run(cli.put(&cli.path("photos"))).await.assert_done();
     for n in 0..3u64 {
         let name = format!("photos/{n}.bin");
@@ -257,7 +258,7 @@ async fn an_upload_goes_to_another_address_only_by_its_number() {
     for more in [&[][..], &["--all"]] {
         let outcome = resumed(&cli, &[&["--to", &there], more].concat()).await;
         outcome.assert_code(1);
-        assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+        assert!(outcome.err.contains("the list has no unfinished upload for"), "{outcome:?}");
         assert!(!outcome.err.contains("is sent to"), "no token goes there: {outcome:?}");
     }
     // The document number says which upload is meant, and the notice is printed once.
@@ -324,7 +325,11 @@ async fn a_list_of_a_later_version_at_the_usual_place_ends_no_put() {
     put.arg(cli.write("a.bin", &TestFile::new(1000, 980)));
     let outcome = run(put).await;
     outcome.assert_done();
-    assert_eq!(outcome.err.matches("nothing is remembered").count(), 1, "{outcome:?}");
+    assert_eq!(
+        outcome.err.matches("not in the list of unfinished uploads").count(),
+        1,
+        "{outcome:?}"
+    );
     assert_eq!(std::fs::read(&file).unwrap(), later);
 }
 
@@ -403,4 +408,136 @@ async fn a_file_that_is_away_when_its_turn_comes_is_gone_on_with_when_it_is_back
     resumed(&cli, &[]).await.assert_done();
     server.site.assert_published(&server.user, "photos/b.bin", &corpora[1]);
     assert!(cli.state().jobs.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_token_is_refused_does_not_stay_on_the_list() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    cli.write("a.bin", &TestFile::new(1000, 980));
+    cli.write("photos/b.bin", &TestFile::new(1001, 981));
+    cli.write("photos/c.bin", &TestFile::new(1002, 982));
+    let good = std::fs::read(cli.path("token")).unwrap();
+    let short = server.site.token(server.user.id, Duration::from_secs(60));
+    server.clock.advance(Duration::from_secs(120));
+    for token in ["towline.of.nobody", &short] {
+        std::fs::write(cli.path("token"), token).unwrap();
+        for name in ["a.bin", "photos"] {
+            let outcome = run(cli.put(&cli.path(name))).await;
+            assert!(outcome.code > Some(0), "{outcome:?}");
+            assert!(!outcome.err.contains("never answered"), "{outcome:?}");
+            assert!(cli.state().jobs.is_empty(), "{outcome:?}");
+        }
+    }
+    // A command that an earlier run has left there stays, and the server has answered.
+    std::fs::write(cli.path("token"), &good).unwrap();
+    interrupted_at_the_door(&cli, &proxy, Signal::INT, &[]).await.assert_code(3);
+    std::fs::write(cli.path("token"), "towline.of.nobody").unwrap();
+    for outcome in [run(cli.put(&cli.path("a.bin"))).await, resumed(&cli, &[]).await] {
+        outcome.assert_code(1);
+        assert!(!outcome.err.contains("never answered"), "{outcome:?}");
+        assert_eq!(cli.state().jobs.len(), 1, "{outcome:?}");
+    }
+    std::fs::write(cli.path("token"), &good).unwrap();
+    resumed(&cli, &[]).await.assert_done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_unfinished_things_each_is_named_by_a_command_that_continues_it() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let b = cli.write("b.bin", &TestFile::new(24 * BLOCK, 985));
+    paused_half_way(&cli, &proxy, cli.put(&b), &[]).await;
+    cli.write("a.bin", &TestFile::new(1000, 986));
+    interrupted_at_the_door(&cli, &proxy, Signal::INT, &[]).await.assert_code(3);
+    for (name, salt) in [("my photos/c.bin", 987), ("my photos/d.bin", 988)] {
+        cli.write(name, &TestFile::new(24 * BLOCK, salt));
+    }
+    paused_half_way(&cli, &proxy, cli.put(&cli.path("my photos")), &[]).await;
+
+    let outcome = resumed(&cli, &[]).await;
+    outcome.assert_code(2);
+    let message = outcome.event("error")["message"].as_str().unwrap().to_owned();
+    let commands: Vec<_> =
+        message.split('`').filter(|part| part.starts_with("towline resume")).collect();
+    assert_eq!(commands.len(), 4, "one for all, and one for each: {message}");
+    assert!(commands[0].starts_with("towline resume --all --state-file"), "{message}");
+    let mut left = 3;
+    for command in &commands[1..] {
+        let towline = towline().as_std().get_program().to_str().unwrap().to_owned();
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(command.replacen("towline", &towline, 1));
+        run(shell).await.assert_done();
+        left -= 1;
+        let jobs = cli.state().jobs;
+        let own = |entry: &towline_state::state_file::UploadEntry| {
+            !jobs.iter().any(|job| entry.path.as_ref().unwrap().starts_with(&job.paths[0]))
+        };
+        let uploads = cli.state().uploads.values().filter(|entry| own(entry)).count();
+        assert_eq!(jobs.len() + uploads, left, "{command}");
+    }
+    let unknown = resumed(&cli, &[cli.path("a.bin").to_str().unwrap()]).await;
+    unknown.assert_code(1);
+    assert!(unknown.err.contains("is not in the list"), "{unknown:?}");
+}
+
+/// A folder with many small files, and a large one behind them at which a run is interrupted.
+const SMALL: usize = 40;
+
+fn small_files_and_a_large_one(cli: &CliFixture, salt: u64) -> std::path::PathBuf {
+    for n in 0..SMALL {
+        cli.write(&format!("photos/f{n}.jpg"), &TestFile::new(1000 + n, salt));
+    }
+    cli.write("photos/z.bin", &TestFile::new(24 * BLOCK, salt + 1));
+    cli.path("photos")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_run_has_done_is_still_done_in_the_list_when_the_next_one_is_killed() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let photos = small_files_and_a_large_one(&cli, 990);
+    paused_half_way(&cli, &proxy, cli.put(&photos), &[]).await;
+    assert_eq!(cli.state().jobs[0].done, SMALL as u64);
+    for signal in [Signal::KILL, Signal::INT] {
+        proxy.otherwise(Faults::stall_after(0));
+        let before = proxy.connections();
+        let sending = cli.start(cli.put(&photos));
+        proxy.link(before).await;
+        sending.signal(signal);
+        sending.end().await;
+        let listed = run(cli.command("uploads")).await;
+        let said = format!("{SMALL} of {} files done", SMALL + 1);
+        assert!(listed.assert_done().out.contains(&said), "{listed:?}");
+    }
+    proxy.otherwise(Faults::none());
+    resumed(&cli, &[]).await.assert_done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_interrupted_run_has_sent_again_is_not_sent_once_more() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let photos = small_files_and_a_large_one(&cli, 992);
+    run(cli.put(&photos)).await.assert_done();
+    let on_server = server.site.document(&server.user, "photos");
+    for (round, is_resume) in [(2, false), (3, true)] {
+        paused_half_way(&cli, &proxy, cli.put(&photos), &["--again"]).await;
+        let outcome = if is_resume {
+            resumed(&cli, &[]).await
+        } else {
+            let mut again = cli.put(&photos);
+            again.args(["--again", "--json"]);
+            run(again).await
+        };
+        let summary = outcome.assert_done().event("summary");
+        let counted = (summary["sent"].as_u64(), summary["existing"].as_u64());
+        assert_eq!(counted, (Some(1), Some(SMALL as u64)), "{outcome:?}");
+        let files = std::fs::read_dir(&on_server).unwrap().count();
+        assert_eq!(files, round * (SMALL + 1), "each file once in each command");
+    }
 }

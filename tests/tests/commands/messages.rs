@@ -86,11 +86,11 @@ async fn many_files_are_summed_up() {
     for n in 0..30 {
         cli.write(&format!("many/{n}"), &TestFile::new(1000 + n, 300 + n as u64));
     }
-    std::os::unix::fs::symlink("/etc/hostname", cli.path("many/link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(cli.path("many/socket")).unwrap();
     let outcome = run(cli.put(&cli.path("many"))).await;
     assert_for_people(outcome.assert_done());
     assert_once(&outcome.out, &["30 sent", "0 already there", "1 skipped", "0 failed", "\n"]);
-    assert_once(&outcome.err, &["many/link: ", "skipped"]);
+    assert_once(&outcome.err, &["many/socket: ", "skipped"]);
 
     let mut put = cli.put(&cli.path("many"));
     put.arg("-v");
@@ -101,7 +101,7 @@ async fn many_files_are_summed_up() {
     // Where there is nothing to send, the run says so.
     std::fs::create_dir(cli.path("empty")).unwrap();
     let empty = run(cli.put(&cli.path("empty"))).await;
-    assert_once(&empty.assert_done().out, &["0 sent"]);
+    assert_once(&empty.assert_done().out, &["0 sent", "1 link or empty folder made"]);
 
     let mut put = cli.put(&cli.path("many"));
     put.arg("--quiet");
@@ -206,7 +206,7 @@ async fn a_file_that_was_changed_says_what_stays_and_what_is_sent() {
     test_file.bytes[17] ^= 1;
     let outcome = run(cli.put(&cli.write("a.bin", &test_file))).await;
     assert_for_people(outcome.assert_done());
-    assert_once(&outcome.err, &["of 24.0 MiB are unchanged and stay", "sending "]);
+    assert_once(&outcome.err, &["of 24.0 MiB are unchanged and are kept", "sending "]);
     // The kept bytes and the sent bytes together are the whole file.
     let (before, behind) = outcome.err.split_once(" of 24.0 MiB are unchanged").unwrap();
     let stays: f64 = before.rsplit(' ').next().unwrap().parse().unwrap();
@@ -344,7 +344,10 @@ async fn a_document_that_is_not_in_the_list_is_no_question_of_the_server() {
     for command in ["cancel", "status"] {
         let again = run(about(command)).await;
         again.assert_code(1);
-        assert_once(&again.err, &["1 is not among your unfinished uploads", "`towline uploads`"]);
+        assert_once(
+            &again.err,
+            &["1 is not among the unfinished uploads of this machine", "`towline uploads`"],
+        );
         run_advice(&again.err.replace("uploads`", "uploads --state-file /nonexistent/s`")).await;
     }
     let mut again = about("cancel");
@@ -392,5 +395,94 @@ async fn overwriting_is_answered_with_what_there_is() {
         for part in ["rename", "reject", "skip", "replace"] {
             assert!(outcome.err.contains(part), "{outcome:#?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_meant_is_refused_with_what_works_before_anything_is_sent() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    cli.write("proj/a.bin", &TestFile::new(10, 260));
+    // The server among the paths, as scp has it.
+    let mut put = cli.command("put");
+    put.args(["proj", "127.0.0.1:/backup"]).current_dir(cli.path(""));
+    put.arg("--token-file").arg(cli.path("token"));
+    put.env("TOWLINE_SERVER", cli.to.to_string());
+    let outcome = run(put).await;
+    outcome.assert_code(2);
+    assert!(outcome.err.contains("towline put proj --to 127.0.0.1 --folder backup"), "{outcome:?}");
+    // A rate whose unit was forgotten.
+    let mut slow = cli.put(&cli.path("proj"));
+    slow.args(["--limit-rate", "10"]);
+    let outcome = run(slow).await;
+    outcome.assert_code(2);
+    assert_once(&outcome.err, &["bytes per second", "did you mean 10KiB?"]);
+    assert!(!server.site.document(&server.user, "proj").exists());
+    // A name is no list on a command line.
+    let file = cli.write("a\\b", &TestFile::new(10, 261));
+    let outcome = run(cli.put(&file)).await;
+    outcome.assert_code(1);
+    assert!(
+        outcome.err.contains("must not contain") && !outcome.err.contains("list"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_was_not_sent_nothing_is_said_to_be_lost() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    cli.write("photos/a.jpg", &TestFile::new(10, 262));
+    run(cli.put(&cli.path("photos"))).await.assert_done();
+    let changed = cli.write("photos/a.jpg", &TestFile::new(11, 263));
+    std::fs::hard_link(changed, cli.path("second")).unwrap();
+    for (choice, code, lost) in [("reject", 1, 0), ("skip", 0, 0), ("replace", 0, 1)] {
+        let mut put = cli.put(&cli.path("photos"));
+        put.args(["--json", "--on-conflict", choice]);
+        let outcome = run(put).await;
+        outcome.assert_code(code);
+        assert_eq!(outcome.event("summary")["not_kept_hard_links"], lost, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_replace_cannot_help_the_advice_is_something_else_that_works() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let put = async |path: &str, more: &[&str]| {
+        let mut put = cli.put(&cli.path(path));
+        put.args(more);
+        run(put).await
+    };
+    let replace = ["--on-conflict", "replace"];
+    // A file has become a folder.
+    let file = cli.write("x", &TestFile::new(10, 264));
+    put("x", &[]).await.assert_done();
+    std::fs::remove_file(file).unwrap();
+    cli.write("x/in", &TestFile::new(11, 265));
+    let outcome = put("x", &replace).await;
+    outcome.assert_code(1);
+    assert!(
+        outcome.err.contains("`towline rm x`") && !outcome.err.contains("replace"),
+        "{outcome:?}"
+    );
+    let mut rm = cli.at_home("rm", &cli.path("state"));
+    rm.args(["--yes", "x"]);
+    cli.reach(&mut rm);
+    run(rm).await.assert_done();
+    put("x", &replace).await.assert_done();
+    // A link has become a file, and a name counts as the same as another.
+    std::fs::create_dir(cli.path("d")).unwrap();
+    std::os::unix::fs::symlink("nowhere", cli.path("d/l")).unwrap();
+    cli.write("d/Makefile", &TestFile::new(12, 266));
+    put("d", &[]).await.assert_done();
+    std::fs::remove_file(cli.path("d/l")).unwrap();
+    for name in ["d/l", "d/makefile"] {
+        cli.write(name, &TestFile::new(13, 267));
+        let outcome = put(name, &["--folder", "d", "--on-conflict", "replace"]).await;
+        outcome.assert_code(1);
+        assert_once(&outcome.err, &["--on-conflict rename", "towline rm", "`towline ls d`"]);
+        assert!(!outcome.err.contains("--on-conflict replace"), "{outcome:?}");
+        put(name, &["--folder", "d", "--on-conflict", "rename"]).await.assert_done();
     }
 }

@@ -54,7 +54,7 @@ async fn a_file_that_was_moved_goes_on_from_its_new_place() {
         }
         let resumed = run(cli.command("resume")).await;
         resumed.assert_code(3);
-        assert!(resumed.err.contains("put it where it lies now"), "{resumed:?}");
+        assert!(resumed.err.contains("with its new path"), "{resumed:?}");
 
         paused(&cli, &proxy, &moved).await;
         let state = cli.state();
@@ -117,7 +117,7 @@ async fn what_the_server_has_given_up_leaves_the_list_once_it_was_asked() {
     .unwrap();
     let outcome = run(cli.put(&cli.write("c.bin", &TestFile::new(11, 705)))).await;
     outcome.assert_done();
-    assert!(outcome.err.contains("off the list"), "{outcome:?}");
+    assert!(outcome.err.contains("removed from the list"), "{outcome:?}");
     assert!(cli.state().uploads.is_empty());
 }
 
@@ -143,7 +143,11 @@ async fn a_list_that_cannot_be_read_is_no_empty_list() {
         }
         let outcome = run(put).await;
         outcome.assert_done();
-        assert_eq!(outcome.err.matches("is remembered").count(), 1, "once: {outcome:?}");
+        assert_eq!(
+            outcome.err.matches("not in the list of unfinished uploads").count(),
+            1,
+            "once: {outcome:?}"
+        );
     }
 }
 
@@ -341,12 +345,9 @@ async fn a_named_list_that_cannot_be_read_is_said_before_anything_is_sent() {
     for name in ["folder", "later.json", "a.bin/below.json"] {
         let outcome = run(cli.elsewhere(&file, name)).await;
         outcome.assert_code(1);
-        for said in [
-            name,
-            "nothing was sent",
-            "Name another file with --state-file",
-            "leave the option out",
-        ] {
+        for said in
+            [name, "nothing was sent", "Choose another file with --state-file", "omit the option"]
+        {
             assert_eq!(outcome.err.matches(said).count(), 1, "{name}, {said}: {outcome:?}");
         }
         assert!(!server.site.document(&server.user, "a.bin").exists(), "{name}");

@@ -52,7 +52,7 @@ async fn the_same_server_under_another_address_goes_on() {
         again.arg("--json");
         let outcome = run(again).await;
         let completed = outcome.assert_done().event("completed");
-        let told = format!("is sent to {}; so far", cli.to);
+        let told = format!("is sent to {}; until now", cli.to);
         assert_eq!(outcome.err.contains(&told), resume, "{outcome:?}");
         assert_eq!(completed["document_id"], document);
         assert!(completed["sent_bytes"].as_u64() < Some(test_file.size() as u64), "{completed}");
@@ -125,7 +125,7 @@ async fn a_folder_for_one_server_goes_to_no_other() {
         resume.arg("--token-file").arg(cli.path("others")).args(more);
         let outcome = run(resume).await;
         outcome.assert_code(1);
-        assert!(outcome.err.contains("nothing unfinished is known"), "{outcome:?}");
+        assert!(outcome.err.contains("the list has no unfinished upload for"), "{outcome:?}");
         assert_eq!(cli.state(), before, "the entry is as it was");
         for (name, _) in &files {
             assert!(!other.site.document(&other.user, name).exists(), "{name}");

@@ -58,6 +58,7 @@ async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     cli.write("folder/big.bin", &TestFile::new(24 * BLOCK, 222));
     std::os::unix::fs::symlink("/etc/hostname", cli.path("folder/link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(cli.path("folder/socket")).unwrap();
     let mut put = cli.put(&cli.path("folder"));
     put.arg("--json");
     let outcome = run(put).await;
@@ -67,7 +68,7 @@ async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
         assert!(time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000Z".len(), "{event}");
     }
     let skipped = outcome.event("skipped");
-    assert!(skipped["path"].as_str().unwrap().ends_with("link") && skipped["reason"].is_string());
+    assert!(skipped["path"].as_str().unwrap().ends_with("socket") && skipped["reason"].is_string());
     let progress: Vec<_> = events.iter().filter(|event| event["event"] == "progress").collect();
     assert!(progress.iter().any(|event| event["bytes_per_second"].is_u64()), "{progress:#?}");
     assert!(progress.iter().all(|event| event["progress"].is_string()));
@@ -75,6 +76,14 @@ async fn events_have_a_time_a_rate_and_a_summary_at_the_end() {
     assert_eq!(last["event"], "summary");
     assert_eq!((&last["sent"], &last["skipped"]), (&1.into(), &1.into()), "{last}");
     assert_eq!((&last["failed"], &last["exit"]), (&0.into(), &0.into()), "{last}");
+    assert!(last["not_kept_owners"].is_u64(), "{last}");
+    // The folder around the link gets its permissions. It is new where that is done before the
+    // file in it has its place.
+    let made: Vec<_> = events.iter().filter(|event| event["event"] == "made").collect();
+    let link = made.iter().find(|event| event["path"].as_str().unwrap().ends_with("link"));
+    assert_eq!(link.expect("the link")["existing"], false, "{made:?}");
+    // Links and empty folders count, and folders with files do not.
+    assert_eq!((&last["made"], &last["unmade"]), (&1.into(), &0.into()), "{last}");
     assert_eq!(last["sent_bytes"], 24 * BLOCK as u64);
 }
 
@@ -107,7 +116,7 @@ async fn help_has_examples_exit_codes_and_plain_words() {
     for part in ["Examples:", "Exit codes:", "TOWLINE_SERVER", "TOWLINE_TOKEN", "TOWLINE_LOG"] {
         assert!(top.contains(part), "{part}: {top}");
     }
-    for part in ["Run the server", "Resume unfinished uploads", "delete what has arrived"] {
+    for part in ["Run the server", "Continue interrupted commands", "delete what the server has"] {
         assert!(top.contains(part), "{part}: {top}");
     }
     let put = help(&["put", "--help"]).await;
@@ -125,4 +134,70 @@ async fn help_has_examples_exit_codes_and_plain_words() {
     for word in examples.flat_map(str::split_whitespace).filter(|word| word.starts_with("--")) {
         assert!(put.contains(&format!("{word} ")), "{word}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_commands_print_errors_and_nothing_else() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    for (name, seed) in [("proj/a", 230), ("proj/b", 231)] {
+        cli.write(name, &TestFile::new(10, seed));
+    }
+    let ask = async |command: &str, arguments: &[&str]| {
+        let mut asked = cli.at_home(command, &cli.path("state"));
+        if command != "uploads" {
+            cli.reach(&mut asked);
+        }
+        asked.args(arguments).arg("-q").current_dir(cli.path("."));
+        run(asked).await
+    };
+    for (command, arguments, code) in [
+        ("put", &["proj"][..], 0),
+        ("put", &["proj", "--dry-run"], 0),
+        ("ls", &[], 0),
+        ("ls", &["-lR", "proj"], 0),
+        ("ls", &["--tree"], 0),
+        ("ls", &["--b3sum"], 0),
+        ("verify", &["proj"], 0),
+        ("mkdir", &["new"], 0),
+        ("mv", &["proj/b", "new"], 0),
+        // Something is different, and it is no error.
+        ("verify", &["proj"], 1),
+        ("rm", &["--yes", "new"], 0),
+        ("ls", &["--trash"], 0),
+        ("restore", &["new"], 0),
+        ("versions", &["proj/a"], 0),
+        ("log", &[], 0),
+        ("status", &["1"], 0),
+        ("uploads", &[], 0),
+        ("uploads", &["--forget", "all"], 0),
+        ("get", &["proj", "-o", "back"], 0),
+    ] {
+        let told = ask(command, arguments).await;
+        told.assert_code(code);
+        assert_eq!((&*told.out, &*told.err), ("", ""), "{command} {arguments:?}");
+    }
+    for (command, arguments) in [
+        ("ls", &["nothing"][..]),
+        ("versions", &["nothing"]),
+        ("verify", &["nothing"]),
+        ("cancel", &["1"]),
+    ] {
+        let told = ask(command, arguments).await;
+        told.assert_code(1);
+        assert!(told.out.is_empty() && !told.err.is_empty(), "{command}: {told:?}");
+    }
+
+    // `watch` follows silently until it is interrupted.
+    let mut watch = cli.at_home("watch", &cli.path("state"));
+    cli.reach(&mut watch);
+    watch.arg("-q").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let watching = watch.spawn().unwrap();
+    let process = i32::try_from(watching.id().unwrap()).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let output = watching.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }

@@ -36,7 +36,7 @@ async fn a_link_on_which_nothing_moves_is_given_up_in_time() {
     put.args(["--timeout", "2", "--parallel", "1"]);
     let outcome = run(put).await;
     outcome.assert_code(3);
-    assert!(outcome.err.contains("nothing has moved for 2 s"), "{outcome:?}");
+    assert!(outcome.err.contains("no progress for 2 s"), "{outcome:?}");
     run(cli.command("resume")).await.assert_done();
     server.site.assert_published(&server.user, "a.bin", &file);
 }

@@ -103,3 +103,46 @@ async fn an_existing_name_is_never_overwritten() {
     server.site.assert_published(&server.user, "a.bin", &first);
     server.site.assert_published(&server.user, "a (1).bin", &second);
 }
+
+/// How many files and links the user has on the server.
+async fn stored(cli: &CliFixture) -> usize {
+    let mut list = cli.at_home("ls", &cli.path("state"));
+    list.args(["-R", "--json"]);
+    cli.reach(&mut list);
+    let listed = run(list).await;
+    let is_no_folder = |event: &serde_json::Value| event["kind"] != "folder";
+    listed.assert_done().events().iter().filter(|event| is_no_folder(event)).count()
+}
+
+/// The disk of the server may keep them apart, and the catalog does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_got_a_number_because_its_name_counts_as_the_same_is_found_there() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let names =
+        ["cc/Makefile", "cc/makefile", "cc/Src/a", "cc/src/a", "cc/\u{e9}.txt", "cc/e\u{301}.txt"];
+    for (name, salt) in names.iter().zip(1150..) {
+        cli.write(name, &TestFile::new(100, salt));
+    }
+    std::os::unix::fs::symlink("nowhere", cli.path("cc/was link")).unwrap();
+    run(cli.put(&cli.path("cc"))).await.assert_done();
+    // A link has become a file.
+    std::fs::remove_file(cli.path("cc/was link")).unwrap();
+    cli.write("cc/was link", &TestFile::new(101, 1160));
+    run(cli.put(&cli.path("cc"))).await.assert_done();
+    let before = stored(&cli).await;
+    assert_eq!(before, names.len() + 2);
+    for _ in 0..2 {
+        let mut again = cli.put(&cli.path("cc"));
+        again.arg("--json");
+        let summary = run(again).await.assert_done().event("summary");
+        assert_eq!(summary["existing"], names.len() + 1, "{summary}");
+    }
+    for name in ["cc/Makefile", "cc/makefile"].repeat(2) {
+        let mut one = cli.put(&cli.path(name));
+        one.args(["--folder", "cc"]);
+        let outcome = run(one).await;
+        assert!(outcome.assert_done().out.contains("already there"), "{outcome:?}");
+    }
+    assert_eq!(stored(&cli).await, before);
+}

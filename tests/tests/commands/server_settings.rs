@@ -41,6 +41,16 @@ async fn a_size_that_is_none_is_said_with_an_example() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_none_is_said_with_an_example() {
+    let said = refused(&["--keep-trash", "30"]).await;
+    let example = "\"30\" is not a length of time; write 30d, 12h, forever or none";
+    assert!(said.contains(example), "{said}");
+    let said = refused(&["--keep-versions", "7d,1d,30d"]).await;
+    assert!(said.contains("as long as the one before it or longer"), "{said}");
+    refused(&["--keep-changes", "always"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_in_the_configuration_file_is_said_with_file_line_and_key() {
     let site = Site::new();
     for (line, key) in [
@@ -52,6 +62,9 @@ async fn a_mistake_in_the_configuration_file_is_said_with_file_line_and_key() {
         ("max_conections = 5", "max_conections"),
         ("max_connections = \"many\"", "max_connections"),
         ("durabilty = relaxed", "durabilty"),
+        ("keep_trash = \"soon\"", "write 30d, 12h, forever or none"),
+        ("keep_versions = \"1d,7d\"", "neither one time nor three"),
+        ("keep_changes = 90", "keep_changes"),
     ] {
         let said = refused_line(&site, line).await;
         assert!(said.contains(key), "{line}: {said}");
@@ -142,6 +155,10 @@ async fn help_names_every_key_and_the_exit_codes() {
         "expire_after",
         "max_connections",
         "max_unfinished_per_user",
+        "--keep-trash",
+        "--keep-versions",
+        "--keep-changes",
+        "forever",
         "Exit codes",
         "TOWLINE_LOG",
     ] {

@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 use tokio::time::timeout;
 use towline_tests::PATIENCE;
-use towline_tests::cli_fixture::CliFixture;
+use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::terminal::Terminal;
@@ -136,5 +136,46 @@ async fn the_file_and_the_job_have_a_line_each() {
         assert!(!(has_file(&frame) && frame.contains("of 2 files")), "two lines: {frame:?}");
     }
     let ended = timeout(PATIENCE, terminal.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
+/// Lines that are drawn again and again; a line of the end may be longer than the terminal is wide.
+fn drawn(shown: &str) -> Vec<String> {
+    let mut drawn = frames(shown);
+    drawn.retain(|frame| frame.contains('%'));
+    drawn
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_and_what_is_followed_fit_a_narrow_terminal() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults::slow(6 << 20));
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let file = cli.write("a film of a holiday.mkv", &TestFile::new(24 * BLOCK, 244));
+    let mut watch = cli.at_home("watch", &cli.path("state"));
+    cli.reach(&mut watch);
+    let mut watching = Terminal::run(watch, 40);
+    watching.shows(|text| text.contains("no upload is running")).await;
+    let put = tokio::spawn(run(cli.put(&file)));
+    watching.shows(|text| drawn(text).iter().any(|frame| frame.contains("MiB/s"))).await;
+    put.await.unwrap().assert_done();
+    let shown = watching.shows(|text| text.contains("complete, document 1")).await;
+    let id = watching.child.id().and_then(|id| i32::try_from(id).ok()).unwrap();
+    kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
+    let ended = timeout(PATIENCE, watching.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+
+    let mut get = cli.at_home("get", &cli.path("state"));
+    cli.reach(&mut get);
+    get.arg("a film of a holiday.mkv").arg("-o").arg(cli.path("back.mkv"));
+    let mut getting = Terminal::run(get, 40);
+    getting.shows(|text| drawn(text).iter().any(|frame| frame.contains("MiB/s"))).await;
+    let fetched = getting.shows(|text| text.contains("verified")).await;
+    for frame in drawn(&shown).iter().chain(&drawn(&fetched)) {
+        assert!(frame.chars().count() <= 40 - 3, "{frame:?}");
+    }
+    assert!(drawn(&fetched).iter().any(|frame| frame.contains(" left")), "{fetched:?}");
+    let ended = timeout(PATIENCE, getting.child.wait()).await.unwrap().unwrap();
     assert_eq!(ended.code(), Some(0));
 }

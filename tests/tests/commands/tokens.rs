@@ -83,7 +83,10 @@ async fn a_document_that_is_not_in_the_list_is_said_to_be_so() {
         command.arg("9").arg("--token-file").arg(cli.path("token"));
         let outcome = run(command).await;
         outcome.assert_code(1);
-        assert!(outcome.err.contains("9 is not among your unfinished uploads"), "{outcome:?}");
+        assert!(
+            outcome.err.contains("9 is not among the unfinished uploads of this machine"),
+            "{outcome:?}"
+        );
         assert!(outcome.err.contains("--to"), "{outcome:?}");
     }
 }

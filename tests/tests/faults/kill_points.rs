@@ -6,7 +6,7 @@ use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
 use towline_tests::points::{
-    AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, SWEEP, TREE, WHOLE,
+    AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, STORE, SWEEP, TREE, WHOLE,
 };
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::scenario::{AllowedLoss, Scenario};
@@ -15,10 +15,12 @@ use towline_tests::site::Site;
 /// Points that no scenario reaches. Reasons: only a damaged block leads there, which the crash test
 /// sends; or only a refusal, which changes nothing that is kept; or only `towlined verify
 /// --repair`, which has tests of its own; or only a fast upload, whose pieces reach all other
-/// points after it. A relaxed server, a file that is sent at once, a copy, a file that has grown, a
-/// document whose file was removed and a copy to another file system have tests of their own.
+/// points after it. A relaxed server, a file that is sent at once, a copy, a file that has grown,
+/// one whose length is said at its end, a document whose file was removed and a copy to another
+/// file system have tests of their own.
 const ELSEWHERE: &[&str] = &[
     "block.check",
+    "declare.recorded",
     "gone.found",
     "publish.copied",
     "publish.copy_block",
@@ -67,8 +69,18 @@ fn no_point_is_forgotten() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/src");
     let mut found = BTreeSet::new();
     names(&source, &mut found);
-    let known =
-        [ON_THE_WAY, AT_THE_START, RELAXED, WHOLE, COPIED, TREE, SWEEP, OTHER_DOORS, ELSEWHERE];
+    let known = [
+        ON_THE_WAY,
+        AT_THE_START,
+        RELAXED,
+        WHOLE,
+        COPIED,
+        TREE,
+        STORE,
+        SWEEP,
+        OTHER_DOORS,
+        ELSEWHERE,
+    ];
     let known = known.concat();
     let known: BTreeSet<_> = known.into_iter().map(str::to_owned).collect();
     assert_eq!(found, known);

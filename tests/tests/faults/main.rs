@@ -2,7 +2,9 @@
 //! root or tools of the system; where those are missing, each test prints that it was skipped.
 
 mod copies;
+mod declared;
 mod descriptors;
+mod expiry_kills;
 mod failed_sync;
 mod failpoints;
 mod full_disk;
@@ -10,6 +12,7 @@ mod grown;
 mod kill_points;
 mod links;
 mod memory;
+mod migration;
 mod moves;
 mod nth_call;
 mod other_volume;

@@ -69,6 +69,7 @@ async fn a_folder_that_may_not_be_written_is_told_once_and_delays_nothing_else()
         let line = said.iter().find(|line| line.contains(&place)).expect("the path is named");
         assert!(line.contains("WARN"), "{line}");
 
+        client.has_durable(id, test_file.size()).await;
         server.kill().await;
         let server = Launch::over(&site).start().await;
         let mut client = server.client(&user).await;

@@ -5,25 +5,13 @@ use std::collections::BTreeMap;
 use towline_protocol::request::{Mkdir, Move, Remove, Request, Restore, Upload};
 use towline_protocol::{Node, Reply};
 use towline_tests::disks::Disks;
-use towline_tests::points::TREE;
+use towline_tests::points::{STORE, TREE};
 use towline_tests::process::{Launch, ServerProcess, assert_calm};
 use towline_tests::raw_client::{Heard, RawClient, ZERO, names, upload};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::TestFile;
 use towline_tests::tree_audit::assert_tree_is_one;
 use towline_types::OnConflict;
-
-/// Points within the steps that the store does.
-const OF_THE_STORE: &[&str] = &[
-    "relocate.folders_made",
-    "relocate.new_name_synced",
-    "relocate.renamed",
-    "relocate.settled",
-    "replace.folder_synced",
-    "replace.kept",
-    "replace.kept_synced",
-    "replace.renamed",
-];
 
 /// A change of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +215,7 @@ async fn survives(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_between_the_steps_of_a_change_has_made_it_or_not() {
-    let points = [TREE, OF_THE_STORE].concat();
+    let points = [TREE, STORE].concat();
     let mut never = points.clone();
     for change in Change::ALL {
         let expected = undisturbed(change).await;
@@ -247,7 +235,7 @@ async fn a_server_killed_between_the_steps_of_a_change_has_made_it_or_not() {
 async fn a_power_cut_between_the_steps_of_a_change_leaves_it_made_or_not() {
     for change in Change::ALL {
         let expected = undisturbed(change).await;
-        for point in [TREE, OF_THE_STORE].concat() {
+        for point in [TREE, STORE].concat() {
             let Some(disks) = Disks::two() else { return };
             let died = survives(Store::Disks(disks), (change, point), &expected).await;
             println!("{change:?} at {point}: {}", if died { "dies" } else { "lives" });

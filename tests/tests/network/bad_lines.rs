@@ -33,11 +33,12 @@ async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration 
 async fn over(link: &NetnsLink, size: usize, patience: Duration) -> Duration {
     let site = Site::new();
     let user = site.add_user("ada").await;
-    let server =
-        Launch::over(&site).listen(link.near.address(0)).under(&link.near.under()).start().await;
+    let server = Launch::over(&site).listen(link.near.address(0)).arguments(&["--allow-plaintext"]);
+    let server = server.under(&link.near.under()).start().await;
     let test_file = TestFile::new(size, 170);
     let cli = CliFixture::new(&site, &user, server.address());
-    let inner = cli.put(&cli.write("a.bin", &test_file));
+    let mut inner = cli.put(&cli.write("a.bin", &test_file));
+    inner.arg("--plaintext");
     let [program, arguments @ ..] = link.far.under();
     let mut put = Command::new(program);
     put.args(arguments).arg(inner.as_std().get_program()).args(inner.as_std().get_args());

@@ -32,7 +32,7 @@ async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     outcome.assert_code(3);
     let message = outcome.event("error")["message"].as_str().unwrap().to_owned();
-    for what in [&cli.to.to_string(), "nothing listens", "8695", "tried 4 times"] {
+    for what in [&cli.to.to_string(), "no server listens", "8695", "tried 4 times"] {
         assert!(message.contains(what), "{message}");
     }
     let waits: Vec<_> =
@@ -48,7 +48,7 @@ async fn a_port_where_nothing_listens_ends_after_a_few_tries() {
     let outcome = run(put).await;
     outcome.assert_code(3);
     assert!(!outcome.events().iter().any(|event| event["event"] == "waiting"), "{outcome:?}");
-    assert!(outcome.err.contains("nothing listens"), "{outcome:?}");
+    assert!(outcome.err.contains("no server listens"), "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn of_many_files_the_first_speaks_for_all() {
     let outcome = run(cli.put(&cli.path("f"))).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     outcome.assert_code(3);
-    assert_eq!(outcome.err.matches("nothing listens").count(), 1, "{outcome:?}");
+    assert_eq!(outcome.err.matches("no server listens").count(), 1, "{outcome:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ async fn behind(link: &Arc<NetnsLink>, connections: usize, silence: Duration) ->
         move || near.listen(),
         move |config| {
             config.connections = connections;
+            config.allow_plaintext = true;
             config.timings.silence = silence;
         },
     )

@@ -20,3 +20,4 @@ mod slow_loris;
 mod small_packets;
 mod splits;
 mod stopping;
+mod tls;

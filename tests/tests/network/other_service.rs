@@ -75,7 +75,7 @@ async fn another_service_is_named_with_its_answer_and_not_waited_for() {
         let outcome = run(cli.put(&cli.write("a.bin", &TestFile::new(10, 210)))).await;
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         outcome.assert_code(1);
-        for what in ["no Towline server", &address.to_string(), answer, "8695"] {
+        for what in ["not a Towline server", &address.to_string(), answer, "8695"] {
             assert!(outcome.err.contains(what), "{what}: {outcome:#?}");
         }
         assert!(!outcome.err.contains("frame"), "{outcome:#?}");

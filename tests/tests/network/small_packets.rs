@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use towline_client::{Client, Document, Event, PutOptions, Timeouts, Token};
+use towline_client::{Client, Document, Event, PutOptions, Security, Timeouts, Token};
 use towline_tests::netns_link::NetnsLink;
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -12,7 +12,8 @@ use towline_tests::test_file::{BLOCK, TestFile};
 async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
     let Some(link) = NetnsLink::make() else { return };
     let near = link.near.clone();
-    let server = TestServer::start_on(move || near.listen(), |_| {}).await;
+    let server =
+        TestServer::start_on(move || near.listen(), |config| config.allow_plaintext = true).await;
     link.narrow(900);
     let test_file = TestFile::new(BLOCK / 2, 210);
     let path = server.site.outside().join("a.bin");
@@ -25,7 +26,10 @@ async fn what_is_too_large_for_the_way_is_sent_in_small_packets() {
     };
     let address = server.address().to_string().parse().unwrap();
     let token = Token::new(&server.user.token).unwrap();
-    let mut client = Client::new(address, token).timeouts(timeouts).retries(Some(10));
+    let mut client = Client::new(address, token)
+        .security(Security::Plaintext)
+        .timeouts(timeouts)
+        .retries(Some(10));
     let far = link.far.clone();
     let putting = spawn_blocking(move || {
         far.inside(|| {

@@ -76,6 +76,15 @@ async fn control_folders_that_are_not_synced_are_noticed() {
     assert!(report.counts.power_cuts > 0, "{report}");
 }
 
+/// Moves, removals and restorations alone lose their syncs, so only a changed tree shows the fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_moves_that_are_not_synced_are_noticed() {
+    let layout = Some(Layout::TwoVolumes);
+    let Some(report) = control("sync.move=fake", layout, CUTS).await else { return };
+    assert_noticed(&report, "the sync of a move");
+    assert!(report.counts.power_cuts > 0, "{report}");
+}
+
 /// `strace` leaves SQLite's own syncs out, and returns success for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn control_a_catalog_that_is_not_synced_is_noticed() {

@@ -1,4 +1,4 @@
-//! `--include` and `--exclude`: what of folders is sent.
+//! `--include` and `--exclude`: what of folders is sent, fetched or compared.
 
 use crate::cli::error::CliError;
 use crate::text::printable;
@@ -14,11 +14,12 @@ pub(in crate::cli) struct ChooseArgs {
 /// The options as clap reads them, without their order.
 #[derive(Debug, Args)]
 struct Typed {
-    /// Send only what matches; of several --include and --exclude the first that matches decides
+    /// Only files that match, in the syntax of .gitignore; where several --include and --exclude
+    /// match, the first one decides
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
-    /// Leave out what matches, in the syntax of .gitignore; a file .towlineignore in a folder
-    /// does the same for that folder
+    /// Leave out files and folders that match, in the syntax of .gitignore; a file .towlineignore in
+    /// a local folder does the same for that folder
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 }

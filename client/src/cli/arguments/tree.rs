@@ -1,57 +1,91 @@
 //! The arguments of the commands about what is on the server.
 
-use super::{ConnectArgs, conflict_here};
+use super::values::{conflict_here, kind};
+use super::{ChooseArgs, ConnectArgs, style};
 use crate::cli::printer::OutputStyle;
 use clap::Args;
 use std::path::PathBuf;
-use towline_types::{DocumentId, OnConflict};
+use towline_types::limits::WRITERS_MAX;
+use towline_types::{DocumentId, NamePattern, NodeKind, OnConflict};
 
 /// How the answer is printed.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(in crate::cli) struct AnswerArgs {
-    /// One JSON object a line
+    /// Print JSON, one object on each line; docs/json.md describes them
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Errors only
+    /// Print only errors; the exit code says the rest
     #[arg(long, short)]
     pub(in crate::cli) quiet: bool,
 }
 
+impl AnswerArgs {
+    pub(in crate::cli) fn style(self) -> OutputStyle {
+        style(self.json, self.quiet, false)
+    }
+}
+
+/// How long a list of the server may be.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EntriesArgs {
+    /// Give up where the server lists more files, folders and links than this: a broken server
+    /// could list without end
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    pub(in crate::cli) max_entries: u64,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Get {
-    /// Files and folders on the server, or the numbers of documents; a file whose name is a number
-    /// is ./7
+    /// Files and folders on the server, or the numbers of documents; write ./7 for a file that is
+    /// called 7
     #[arg(required = true, value_name = "PATH|ID")]
     pub(in crate::cli) sources: Vec<String>,
-    /// Where to: a folder that is there is filled, another name is the new one, - is standard
-    /// output [default: this folder]
+    /// Where to put them: into this folder if it exists, otherwise under this name; - is standard
+    /// output [default: into the current folder]
     #[arg(long = "output", short = 'o', value_name = "FILE|DIR|-")]
     pub(in crate::cli) to_local: Option<PathBuf>,
-    /// If the name is taken by another file: reject, skip, rename (get it as "name (1)") or replace
+    /// What to do if another file has the name here: reject (report an error), skip (do not fetch
+    /// the file), rename (the fetched file becomes "name (1)") or replace
     #[arg(long, value_name = "CHOICE", default_value = "reject", value_parser = conflict_here)]
     pub(in crate::cli) on_conflict: OnConflict,
-    /// Do not wait until the files are on the disk
+    /// Connections to fetch over, 1 to 16: several files at the same time, or several parts of a
+    /// large file; more than one helps on a long link
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
+    pub(in crate::cli) parallel: usize,
+    /// Faster: do not wait until the files are safe on the disk; a power cut may then damage them
     #[arg(long)]
     pub(in crate::cli) no_sync: bool,
+    #[command(flatten)]
+    pub(in crate::cli) choose: ChooseArgs,
+    #[command(flatten)]
+    pub(in crate::cli) entries: EntriesArgs,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
     #[command(flatten)]
     pub(in crate::cli) output: GetOutputArgs,
 }
 
+/// The number of connections that files are fetched over.
+fn connections(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=WRITERS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("write a number between 1 and {WRITERS_MAX}")),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GetOutputArgs {
-    /// Give up after N attempts in a row that brought nothing [default: never, except where no
-    /// server was ever found]
+    /// Give up after N more attempts in a row that fetched nothing [default: try without end; a
+    /// server that has never answered is given up after a few attempts]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) retries: Option<u32>,
-    /// One JSON event a line on standard output
+    /// Print events as JSON, one object on each line; docs/json.md describes them
     #[arg(long)]
     pub(in crate::cli) json: bool,
-    /// Errors only
+    /// Print only errors; the exit code says the rest
     #[arg(long, short, conflicts_with = "verbose")]
     pub(in crate::cli) quiet: bool,
-    /// A line for every file, with its hash
+    /// Print a line for every file, with its hash
     #[arg(long, short)]
     pub(in crate::cli) verbose: bool,
     /// Accepted for habit: folders always come with everything in them
@@ -61,7 +95,7 @@ pub(in crate::cli) struct GetOutputArgs {
 
 impl GetOutputArgs {
     pub(in crate::cli) fn style(&self) -> OutputStyle {
-        OutputStyle { json: self.json, quiet: self.quiet, verbose: self.verbose }
+        style(self.json, self.quiet, self.verbose)
     }
 }
 
@@ -70,18 +104,32 @@ pub(in crate::cli) struct List {
     /// A folder or file on the server [default: your own folder]
     #[arg(value_name = "PATH", default_value = ".", hide_default_value = true)]
     pub(in crate::cli) path: String,
-    /// With permissions, size and time
+    /// Also show permissions, size and time
     #[arg(long, short)]
     pub(in crate::cli) long: bool,
-    /// With everything below
+    /// Also list everything in the folders below
     #[arg(long, short = 'R')]
     pub(in crate::cli) recursive: bool,
-    /// Everything below, as a tree
+    /// Show everything below as a tree
     #[arg(long, conflicts_with_all = ["recursive", "long"])]
     pub(in crate::cli) tree: bool,
-    /// The hashes of all files below, as b3sum prints them: `b3sum --check` compares a local copy
+    /// Print the hashes of all files below in the format of b3sum: `b3sum --check` can then compare
+    /// a local copy
     #[arg(long, conflicts_with_all = ["tree", "long", "json"])]
     pub(in crate::cli) b3sum: bool,
+    /// List what was removed and can be restored: under the paths that it had, the latest removal
+    /// last; with PATH, what was removed from below it. The time of -l is that of the removal
+    #[arg(long, conflicts_with_all = ["recursive", "tree", "b3sum"])]
+    pub(in crate::cli) trash: bool,
+    /// List only what has a name like this: * stands for any characters, ? for one, and upper and
+    /// lower case are the same
+    #[arg(long, value_name = "PATTERN", conflicts_with = "tree")]
+    pub(in crate::cli) name: Option<NamePattern>,
+    /// List only files, only folders or only links
+    #[arg(long, value_name = "KIND", value_parser = kind, alias = "type", conflicts_with_all = ["tree", "b3sum"])]
+    pub(in crate::cli) kind: Option<NodeKind>,
+    #[command(flatten)]
+    pub(in crate::cli) entries: EntriesArgs,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
     #[command(flatten)]
@@ -93,7 +141,7 @@ pub(in crate::cli) struct Remove {
     /// Files and folders on the server
     #[arg(required = true, value_name = "PATH")]
     pub(in crate::cli) paths: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub(in crate::cli) yes: bool,
     #[command(flatten)]
@@ -107,10 +155,10 @@ pub(in crate::cli) struct Remove {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Move {
-    /// What to move
+    /// The file or folder to move
     #[arg(value_name = "OLD")]
     pub(in crate::cli) old: String,
-    /// Its new place; where that is a folder, into that folder
+    /// Its new name or place; if that is an existing folder, it is moved into that folder
     #[arg(value_name = "NEW")]
     pub(in crate::cli) new: String,
     #[command(flatten)]
@@ -121,7 +169,7 @@ pub(in crate::cli) struct Move {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MakeFolder {
-    /// Folders to make; those around them are made as well
+    /// Folders to make; missing folders above them are made as well
     #[arg(required = true, value_name = "PATH")]
     pub(in crate::cli) paths: Vec<String>,
     #[command(flatten)]
@@ -143,10 +191,10 @@ pub(in crate::cli) struct Versions {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Restore {
-    /// Where it lay before it was removed; with --version, where the file lies
+    /// The path that it had when it was removed; with --version, the path that the file has now
     #[arg(value_name = "PATH")]
     pub(in crate::cli) path: String,
-    /// The version that the file is to have again; `towline versions` lists them
+    /// Go back to this version of the file; `towline versions` lists the numbers
     #[arg(long, value_name = "N")]
     pub(in crate::cli) version: Option<DocumentId>,
     #[command(flatten)]
@@ -157,7 +205,7 @@ pub(in crate::cli) struct Restore {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Log {
-    /// How many changes, the newest last
+    /// How many changes to show; the newest is the last line
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     pub(in crate::cli) number: u32,
     #[command(flatten)]
@@ -167,13 +215,28 @@ pub(in crate::cli) struct Log {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct Watch {
+    #[command(flatten)]
+    pub(in crate::cli) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(in crate::cli) answer: AnswerArgs,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct Verify {
-    /// A local file or folder that was put
+    /// A local file or folder that was sent with `towline put`
     #[arg(value_name = "PATH")]
     pub(in crate::cli) path: PathBuf,
-    /// The folder on the server that it was put into
+    /// The folder on the server that it was put into (put --folder)
     #[arg(long, value_name = "A/B")]
     pub(in crate::cli) folder: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) choose: ChooseArgs,
+    /// Compare what symbolic links in folders lead to, as it was sent with put --copy-links
+    #[arg(long, short = 'L')]
+    pub(in crate::cli) copy_links: bool,
+    #[command(flatten)]
+    pub(in crate::cli) entries: EntriesArgs,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
     #[command(flatten)]

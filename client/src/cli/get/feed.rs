@@ -2,8 +2,7 @@
 
 use super::Progress;
 use super::place::Source;
-use crate::cli::error::CliError;
-use crate::cli::listing_order::ListingOrder;
+use crate::cli::listing_order::{EntryCount, ListingOrder};
 use crate::cli::selection::found_files::FoundFiles;
 use crate::client::Client;
 use crate::client::get::GetTold;
@@ -12,11 +11,12 @@ use crate::failure::Failure;
 use crate::get::prepare::{Wanted, WantedKind};
 use crate::get::staging::Expected;
 use crate::text::printable;
+use crate::walk::{Filter, Rules};
 use std::path::Path;
 use tokio::sync::mpsc;
 use towline_protocol::Node;
 use towline_protocol::reply::Status;
-use towline_types::{DocumentId, Name, NodeKind, NodePath};
+use towline_types::{DocumentId, ModifiedTime, Name, NodeKind, NodePath, PermissionBits};
 
 /// What a source turned out to be.
 #[derive(Debug)]
@@ -34,16 +34,23 @@ enum FirstKind {
 }
 
 impl First {
-    /// Asks the server what it is.
+    /// Asks the server what it is. `keeps_name`: it is to lie here under the name that the server
+    /// says.
     pub(super) async fn of(
         source: Source,
+        keeps_name: bool,
         lister: &mut Client,
         progress: &Progress,
     ) -> Result<Self, Failure> {
-        let listener = &mut |told: GetTold| progress.tell(told);
+        let listener = &|told: GetTold| progress.tell(told);
         match source {
             Source::Document(document_id) => {
-                of_status(lister.document(document_id, listener).await?)
+                let status = lister.document(document_id, listener).await?;
+                let (mtime, mode) = match status.status.as_str() {
+                    "completed" => lister.described(&status, listener).await?,
+                    _ => (None, None),
+                };
+                of_status(status, keeps_name, mtime, mode)
             }
             Source::Path(path) => {
                 let page = lister.list_below(&path, None, listener).await?;
@@ -54,6 +61,19 @@ impl First {
 
     pub(super) fn name(&self) -> Option<&Name> {
         self.name.as_ref()
+    }
+
+    /// Whether it is a folder with a name, which the user's own folder has not.
+    pub(super) fn is_named_folder(&self) -> bool {
+        self.name.is_some() && matches!(self.kind, FirstKind::Folder { .. })
+    }
+
+    /// The permissions that it gets at the end, where it is a folder and they are known.
+    pub(super) fn folder_mode(&self) -> Option<PermissionBits> {
+        match &self.kind {
+            FirstKind::Folder { page, .. } => page.node.as_ref().and_then(|node| node.mode),
+            FirstKind::One(_) => None,
+        }
     }
 
     /// The document, where it is a file.
@@ -67,24 +87,23 @@ impl First {
     }
 }
 
-/// What a server refuses is said with the thing that was asked for.
-pub(super) fn about(what: &str, failure: Failure) -> CliError {
-    let is_refused = failure.code().is_some();
-    let error = CliError::from(failure);
-    if !is_refused {
-        return error;
-    }
-    CliError::new(error.exit, format!("{}: {}", printable(what), error.message))
-}
-
-fn of_status(status: Status) -> Result<First, Failure> {
+fn of_status(
+    status: Status,
+    keeps_name: bool,
+    mtime: Option<ModifiedTime>,
+    mode: Option<PermissionBits>,
+) -> Result<First, Failure> {
     let (Some(blake3), "completed") = (status.blake3, status.status.as_str()) else {
         return Err(Failure::NotComplete { document_id: status.document_id });
     };
     let filename = status.filename;
-    let name = Name::recorded(filename.clone())
-        .map_err(|reason| Failure::BadName { name: filename, reason })?;
-    let expected = Expected { filesize: status.filesize, blake3, mtime: None, mode: None };
+    let check = if keeps_name { Name::new } else { Name::recorded };
+    let name = check(filename.clone()).map_err(|reason| Failure::NameLeftOut {
+        name: filename,
+        reason,
+        is_folder: false,
+    })?;
+    let expected = Expected { filesize: status.filesize, blake3, mtime, mode };
     let kind = FirstKind::One(WantedKind::File(status.document_id, expected));
     Ok(First { name: Some(name), kind })
 }
@@ -99,9 +118,12 @@ fn of_page(path: NodePath, page: Page<Node>) -> Result<First, Failure> {
 }
 
 fn kind_of(node: &Node) -> Result<WantedKind, Failure> {
-    let missing = || Failure::Protocol(format!("what is a {} without its content?", node.kind));
+    let missing = || {
+        let name = printable(&node.name);
+        Failure::Protocol(format!("it lists the {} {name} without its content", node.kind))
+    };
     Ok(match node.kind {
-        NodeKind::Folder => WantedKind::Folder(node.mode),
+        NodeKind::Folder => WantedKind::Folder { mode: node.mode, is_made: false },
         NodeKind::Link => WantedKind::Link(node.target.clone().ok_or_else(missing)?),
         NodeKind::File => {
             let (Some(version), Some(filesize), Some(blake3)) =
@@ -115,11 +137,108 @@ fn kind_of(node: &Node) -> Result<WantedKind, Failure> {
     })
 }
 
+/// Where the listing of a folder is.
+#[derive(Debug)]
+struct Listing {
+    order: ListingOrder,
+    count: EntryCount,
+    /// The folder that is left out, with all that is in it.
+    left_out: Option<Vec<String>>,
+    filter: Filter,
+    /// The folders that the listing is in and in which nothing was wanted so far, where only what
+    /// a rule names is wanted.
+    empty: Vec<Wanted>,
+}
+
+/// An entry of a listing.
+enum Entry {
+    /// The folders below the listed one that it lies in, and its name.
+    Named(Vec<Name>, Name),
+    /// It lies in a folder that is left out.
+    Below,
+    /// A rule leaves it out.
+    Excluded,
+    /// Nothing of that name may be made here.
+    LeftOut(String, Failure),
+}
+
+impl Listing {
+    fn of(rules: &Rules, max_entries: u64) -> Self {
+        let (order, count) = (ListingOrder::default(), EntryCount::up_to(max_entries));
+        // The rules are about what lies below a folder, whatever it is called.
+        let filter = rules.filter(Path::new("/folder"));
+        Self { order, count, left_out: None, filter, empty: Vec::new() }
+    }
+
+    /// What is wanted now that this comes: it, and the folders around it. A folder may have to wait
+    /// for something in it.
+    fn now_wanted(&mut self, wanted: Wanted) -> Vec<Wanted> {
+        let is_around = |folder: &Wanted| {
+            let depth = folder.folder.len();
+            wanted.folder.starts_with(&folder.folder)
+                && wanted.folder.get(depth) == Some(&folder.name)
+        };
+        while self.empty.last().is_some_and(|folder| !is_around(folder)) {
+            self.empty.pop();
+        }
+        let is_folder = matches!(wanted.what, WantedKind::Folder { .. });
+        if is_folder && self.filter.takes_only_what_is_named() {
+            self.empty.push(wanted);
+            return Vec::new();
+        }
+        let mut now = std::mem::take(&mut self.empty);
+        now.push(wanted);
+        now
+    }
+
+    /// # Errors
+    /// Where no correct server lists the entry there, or it is one too many.
+    fn take(&mut self, node: &Node) -> Result<Entry, Failure> {
+        self.count.add()?;
+        let names: Vec<_> = node.folder.iter().chain([&node.name]).cloned().collect();
+        let recorded = names.iter().map(|name| Name::recorded(name.as_str()));
+        // What leads elsewhere is no name of any server, so it has no place in the order.
+        let checked = match recorded.collect::<Result<Vec<_>, _>>() {
+            Ok(mut recorded) => {
+                let name = recorded.pop().ok_or_else(|| Failure::Protocol("no name".to_owned()))?;
+                self.order.follow(&recorded, &name, node.kind)?;
+                // Names that earlier rules allowed are none that may be made here.
+                names
+                    .iter()
+                    .try_for_each(|name| Name::new(name.as_str()).map(drop))
+                    .map(|()| (recorded, name))
+            }
+            Err(reason) => Err(reason),
+        };
+        if self.left_out.as_ref().is_some_and(|around| names.starts_with(around)) {
+            return Ok(Entry::Below);
+        }
+        let (name, is_folder) = (node.name.clone(), node.kind == NodeKind::Folder);
+        let path = names.join("/");
+        let is_excluded = self.filter.leaves_out(&path, is_folder);
+        let reason = match checked {
+            Ok((folder, name)) if !is_excluded => return Ok(Entry::Named(folder, name)),
+            Ok(_) => None,
+            Err(reason) => Some(reason),
+        };
+        self.left_out = is_folder.then_some(names).or(self.left_out.take());
+        // What a rule leaves out may have any name.
+        let Some(reason) = reason.filter(|_| !is_excluded) else { return Ok(Entry::Excluded) };
+        Ok(Entry::LeftOut(path, Failure::NameLeftOut { name, reason, is_folder }))
+    }
+}
+
 /// Hands things over to those who fetch them.
 pub(super) struct Feed<'a> {
     pub(super) wanted: mpsc::Sender<Wanted>,
     pub(super) found: &'a FoundFiles,
     pub(super) progress: &'a Progress,
+    /// The folder that the only source becomes was made by this run already.
+    pub(super) is_first_made: bool,
+    /// What of a folder is left out.
+    pub(super) rules: &'a Rules,
+    /// The most that the server may list of one source.
+    pub(super) max_entries: u64,
 }
 
 impl Feed<'_> {
@@ -134,12 +253,16 @@ impl Feed<'_> {
         self.one(first, name, lister).await?;
         for source in others {
             let what = source.to_string();
-            match First::of(source, lister, self.progress).await {
+            match First::of(source, true, lister, self.progress).await {
                 Ok(first) => {
                     let name = first.name.clone();
                     self.one(first, name, lister).await?;
                 }
-                Err(failure) => self.progress.failed(Path::new(&what), &failure),
+                Err(failure) if failure.is_of_one_thing() => {
+                    self.progress.failed(Path::new(&what), &failure);
+                }
+                // The others would end in the same way.
+                Err(failure) => return Err(failure),
             }
         }
         Ok(())
@@ -169,46 +292,41 @@ impl Feed<'_> {
     ) -> Result<(), Failure> {
         let top: Vec<Name> = name.iter().cloned().collect();
         if let (Some(name), mode) = (name, page.node.as_ref().and_then(|node| node.mode)) {
-            let what = WantedKind::Folder(mode);
+            let what = WantedKind::Folder { mode, is_made: self.is_first_made };
             self.hand_over(Wanted { folder: Vec::new(), outside: 0, name, what }).await?;
         }
-        let mut order = ListingOrder::default();
+        let mut listing = Listing::of(self.rules, self.max_entries);
         loop {
             for node in page.entries {
-                self.entry(&top, &node, &mut order).await?;
+                self.entry(&top, &node, &mut listing).await?;
             }
             let Some(next) = page.next else { return Ok(()) };
-            let listener = &mut |told: GetTold| self.progress.tell(told);
+            let listener = &|told: GetTold| self.progress.tell(told);
             page = lister.list_below(&path, Some(next), listener).await?;
         }
     }
 
-    async fn entry(
-        &self,
-        top: &[Name],
-        node: &Node,
-        order: &mut ListingOrder,
-    ) -> Result<(), Failure> {
-        let shown: Vec<_> = node.folder.iter().chain([&node.name]).map(String::as_str).collect();
-        let names =
-            node.folder.iter().chain([&node.name]).map(|name| Name::recorded(name.as_str()));
-        let mut names = match names.collect::<Result<Vec<_>, _>>() {
-            Ok(names) => names,
-            Err(reason) => {
-                let name = shown.join("/");
-                let failure = Failure::BadName { name: name.clone(), reason };
-                self.progress.failed(Path::new(&name), &failure);
+    async fn entry(&self, top: &[Name], node: &Node, listing: &mut Listing) -> Result<(), Failure> {
+        self.found.is_listed();
+        let (folder, name) = match listing.take(node)? {
+            Entry::Named(folder, name) => (folder, name),
+            Entry::Below => return Ok(()),
+            Entry::Excluded => {
+                self.progress.excluded();
+                return Ok(());
+            }
+            Entry::LeftOut(path, failure) => {
+                self.progress.failed(Path::new(&path), &failure);
                 return Ok(());
             }
         };
-        let Some(name) = names.pop() else { return Ok(()) };
-        if !order.goes_on(&names, &name) {
-            let what = format!("it lists {} again, or out of order", printable(&shown.join("/")));
-            return Err(Failure::Protocol(what));
-        }
-        let folder = [top, &names[..]].concat();
+        let folder = [top, &folder[..]].concat();
         let what = kind_of(node)?;
-        self.hand_over(Wanted { folder, outside: top.len(), name, what }).await
+        let wanted = Wanted { folder, outside: top.len(), name, what };
+        for wanted in listing.now_wanted(wanted) {
+            self.hand_over(wanted).await?;
+        }
+        Ok(())
     }
 
     async fn hand_over(&self, wanted: Wanted) -> Result<(), Failure> {

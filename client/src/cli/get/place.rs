@@ -3,6 +3,8 @@
 use crate::cli::error::CliError;
 use crate::cli::resolve;
 use crate::exit::Exit;
+use crate::get::local_folder::LocalFolder;
+use crate::get::unfinished::Unfinished;
 use crate::system::in_words;
 use crate::text::{printable, shown};
 use std::fmt;
@@ -51,7 +53,7 @@ pub(super) enum Goal {
 impl Goal {
     pub(super) fn of(output: Option<&Path>, sources: usize) -> Result<Self, CliError> {
         let Some(path) = output else { return Ok(Self::Into(PathBuf::from("."))) };
-        if path == Path::new("-") {
+        if is_standard_output(path) {
             if sources > 1 {
                 return Err(CliError::usage("only one file can be written to standard output"));
             }
@@ -62,12 +64,33 @@ impl Goal {
         }
         if sources > 1 {
             return Err(CliError::usage(format!(
-                "several things need a folder to lie in, and {} is none",
+                "several files or folders can only be fetched into a folder, and {} is not one",
                 shown(path)
             )));
         }
         Ok(Self::As(path.to_owned()))
     }
+
+    /// The same, but a folder that an earlier run of the same command has made, and has not filled
+    /// to the end, is the folder itself and not one to put another into.
+    pub(super) fn continued(self, source: &str, is_named_folder: bool) -> Self {
+        match self {
+            Self::Into(path) if is_named_folder && is_unfinished(&path, source) => {
+                // `.` has no name of its own.
+                path.canonicalize().map_or(Self::Into(path), Self::As)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether `-o` names standard output.
+pub(super) fn is_standard_output(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn is_unfinished(path: &Path, source: &str) -> bool {
+    LocalFolder::open(path).is_ok_and(|folder| Unfinished::is_in(&folder, source))
 }
 
 /// The local folder, and the name in it.
@@ -92,10 +115,10 @@ pub(super) fn spot(goal: &Goal, name: Option<&Name>) -> Result<Spot, CliError> {
                 return Ok(Spot { folder: path.clone(), name: None, is_new: true });
             }
             let (Some(parent), Some(own)) = (path.parent(), path.file_name()) else {
-                return Err(CliError::usage(format!("{} is no name of a file", shown(path))));
+                return Err(CliError::usage(format!("{} is not the name of a file", shown(path))));
             };
             let own = own.to_str().ok_or_else(|| {
-                CliError::usage(format!("{}: its name is not Unicode", shown(path)))
+                CliError::usage(format!("{}: the name is not valid Unicode", shown(path)))
             })?;
             let own = Name::recorded(own)
                 .map_err(|reason| CliError::usage(format!("{}: {reason}", shown(path))))?;

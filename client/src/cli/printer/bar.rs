@@ -129,6 +129,13 @@ pub(super) fn beside(width: usize, name: &str, texts: &[String], glyphs: Glyphs)
     cut(&format!("{name}  {text}"), width, glyphs)
 }
 
+/// The first of these texts that fits; the last one is cut where none does.
+pub(super) fn longest(texts: &[String], width: usize, glyphs: Glyphs) -> String {
+    let fits = |text: &&String| measure_text_width(text) <= width;
+    let text = texts.iter().find(fits).or(texts.last());
+    text.map_or_else(String::new, |text| cut(text, width, glyphs))
+}
+
 /// The text, cut at the end where it is too long.
 pub(super) fn cut(text: &str, width: usize, glyphs: Glyphs) -> String {
     truncate_str(text, width, glyphs.cut()).into_owned()

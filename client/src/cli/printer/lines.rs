@@ -1,22 +1,25 @@
 //! The sentences about how the upload of a file ended. Each names the file once, its size in units
 //! for people, and where it is now.
 
+use super::Detail;
 use crate::events::{FetchSummary, Fetched, Receipt, Summary, UploadStatus};
 use crate::text::printable;
 use crate::text::shown;
 use crate::units;
+use crate::walk::NotKept;
 use std::path::Path;
 use std::time::Duration;
+use towline_types::FileHash;
 
 /// A rate that was measured over less time than this is not printed.
 const RATE_WORTH_SAYING: Duration = Duration::from_millis(100);
 
 /// The line about a file that the server has confirmed. `took` is how long the sending took, where
 /// that is known.
-pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool) -> String {
+pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, detail: Detail) -> String {
     let size = units::size(receipt.filesize.get());
     let document = receipt.document_id;
-    let hash = if verbose { format!(", blake3 {}", receipt.blake3) } else { String::new() };
+    let hash = hash(receipt.blake3, detail);
     let place = place(&receipt.folder, &receipt.filename);
     if receipt.existing {
         return format!("already there: {place} ({size}, document {document}{hash})");
@@ -31,13 +34,21 @@ pub(super) fn completed(receipt: &Receipt, took: Option<Duration>, verbose: bool
     };
     if receipt.copied {
         return format!(
-            "{head}  {size}, stored without sending: the server had the same bytes, document \
-             {document}{hash}"
+            "{head}  {size}, not sent: the server already had the same bytes and copied them, \
+             document {document}{hash}"
         );
     }
-    let durable = if receipt.durable { "" } else { ", on its way to the server's disk" };
+    let durable = if receipt.durable { "" } else { ", safe on the server's disk in a few seconds" };
     let sent = sending(receipt, took);
     format!("{head}  {size}{sent}, verified{durable}, document {document}{hash}")
+}
+
+/// The hash, where each file is told in detail.
+fn hash(hash: FileHash, detail: Detail) -> String {
+    match detail {
+        Detail::EachFile => format!(", blake3 {hash}"),
+        Detail::Errors | Detail::Usual => String::new(),
+    }
 }
 
 /// ` in 47 s (45.1 MiB/s)`, or how much of the file this run has sent.
@@ -71,12 +82,13 @@ pub(super) fn resumed(status: &UploadStatus, left_bytes: u64, changed: bool) -> 
     let (held, whole) = (status.held_bytes, status.filesize.get());
     let left = units::size(left_bytes);
     Some(match (changed, held) {
-        (true, 0) => format!("{path}: it was changed everywhere; sending {left}"),
+        (true, 0) => format!("{path}: all of it has changed; sending {left}"),
         (true, _) => {
             let stays = units::part_of(held, whole);
-            format!("{path}: {stays} are unchanged and stay; sending {left}")
+            format!("{path}: {stays} are unchanged and are kept; sending {left}")
         }
         (false, 0) => return None,
+        (false, _) if status.is_open => format!("{path}: resuming at {}", units::size(held)),
         (false, _) => format!("{path}: resuming at {}", units::share(held, whole)),
     })
 }
@@ -89,19 +101,30 @@ pub(super) fn paused(status: &UploadStatus, how: &str) -> String {
     format!("{}: paused at {share}{how}", shown(&status.path))
 }
 
-/// The last line of a run of several files. `can_skip`: the command has an option that leaves the
-/// refused files out. `hides_names`: some files got another name that was not printed.
-pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> String {
+/// What a person can do to learn more, or to have fewer errors.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hints {
+    /// The command has an option that leaves the refused files out.
+    pub(super) can_skip: bool,
+    /// Some files got another name that was not printed.
+    pub(super) hides_names: bool,
+}
+
+/// The last line of a run of several files.
+pub(super) fn summary(summary: &Summary, hints: Hints) -> String {
     let Summary { sent, copied, existing, skipped, refused, failed, paused, .. } = *summary;
     let mut text = format!("{sent} sent");
     if copied > 0 {
-        text += &format!(", {copied} stored without sending");
+        text += &format!(", {copied} copied on the server without sending");
     }
     if summary.renamed > 0 {
         text += &format!(", {} of them under another name", summary.renamed);
-        if hides_names {
-            text += " (--verbose names each)";
+        if hints.hides_names {
+            text += " (--verbose shows the names)";
         }
+    }
+    if summary.made > 0 {
+        text += &format!(", {} made", links_and_folders(summary.made));
     }
     text += &format!(", {existing} already there, {skipped} skipped");
     if summary.excluded > 0 {
@@ -109,8 +132,8 @@ pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> S
     }
     if refused > 0 {
         text += &format!(", {refused} refused");
-        if can_skip {
-            text += " (--skip-refused leaves such files out)";
+        if hints.can_skip {
+            text += " (--skip-refused leaves them out)";
         }
     }
     text += &format!(", {failed} failed");
@@ -121,16 +144,62 @@ pub(super) fn summary(summary: &Summary, can_skip: bool, hides_names: bool) -> S
     text += &format!("; {} in {took}", units::size(summary.sent_bytes));
     if summary.safe_bytes > 0 {
         let safe = units::size(summary.safe_bytes);
-        text += &format!("; of what is not finished, {safe} are safe on the server");
+        text += &format!("; {safe} of the unfinished files are safe on the server");
+    }
+    if let Some(not_kept) = not_kept(summary.not_kept) {
+        text += &format!("; not kept: {not_kept}");
     }
     text
 }
 
+/// How many of what no file brings along.
+pub(in crate::cli) fn links_and_folders(number: usize) -> String {
+    match number {
+        1 => "1 link or empty folder".to_owned(),
+        _ => format!("{number} links and empty folders"),
+    }
+}
+
+impl Detail {
+    /// What is said of it. No server keeps the times of folders and links, and so that is nothing to
+    /// say with each folder; a person who asks for everything is told.
+    pub(in crate::cli) fn told(self, not_kept: NotKept) -> NotKept {
+        match self {
+            Self::EachFile => not_kept,
+            Self::Errors | Self::Usual => not_kept.unusual(),
+        }
+    }
+}
+
+fn folders_and_links(number: u64) -> String {
+    match number {
+        1 => "1 folder or link".to_owned(),
+        _ => format!("{number} folders and links"),
+    }
+}
+
+/// What of the files, folders and links is not on the server; nothing where all of it is.
+pub(in crate::cli) fn not_kept(not_kept: NotKept) -> Option<String> {
+    let NotKept { owners, special_bits, hard_links, times } = not_kept;
+    let of = |number: u64| match number {
+        1 => "1 of them".to_owned(),
+        _ => format!("{number} of them"),
+    };
+    let parts = [
+        (owners, format!("the owner of {}", of(owners))),
+        (special_bits, format!("the setuid, setgid or sticky bit of {}", of(special_bits))),
+        (hard_links, format!("the hard links of {}, which are separate files now", of(hard_links))),
+        (times, format!("the time of modification of {}", folders_and_links(times))),
+    ];
+    let told = parts.into_iter().filter(|(number, _)| *number > 0).map(|(_, words)| words);
+    Some(told.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
+}
+
 /// A file is here. `took` is how long its bytes took, where that is known.
-pub(super) fn fetched(fetched: &Fetched, took: Option<Duration>, verbose: bool) -> String {
+pub(super) fn fetched(fetched: &Fetched, took: Option<Duration>, detail: Detail) -> String {
     let Fetched { path, document_id, filesize, blake3, existing } = fetched;
     let (path, size) = (shown(path), units::size(filesize.get()));
-    let hash = if verbose { format!(", blake3 {blake3}") } else { String::new() };
+    let hash = hash(*blake3, detail);
     if *existing {
         return format!("already there: {path} ({size}, document {document_id}{hash})");
     }
@@ -144,10 +213,25 @@ pub(super) fn fetch_summary(summary: &FetchSummary) -> String {
     let FetchSummary { fetched, existing, made, skipped, failed, fetched_bytes, .. } = *summary;
     let took = units::took(Duration::from_millis(summary.milliseconds));
     let made = if made > 0 { format!(", {made} folders and links made") } else { String::new() };
+    let excluded = match summary.excluded {
+        0 => String::new(),
+        excluded => format!(", {excluded} left out by rules"),
+    };
     format!(
-        "{fetched} fetched, {existing} already there{made}, {skipped} skipped, {failed} failed; {} in {took}",
+        "{fetched} fetched, {existing} already there{made}, {skipped} skipped{excluded}, {failed} failed; {} in {took}",
         units::size(fetched_bytes)
     )
+}
+
+/// The same of a file whose length is not known yet.
+pub(super) fn open_minute(path: &Path, part: u64, rate: Option<u64>) -> String {
+    format!("{}: {}", shown(path), sent_so_far(part, rate))
+}
+
+/// How much of a file was sent whose length is not known yet.
+pub(super) fn sent_so_far(part: u64, rate: Option<u64>) -> String {
+    let rate = rate.map_or_else(String::new, |rate| format!(", {}", units::rate(rate)));
+    format!("{} sent{rate}", units::size(part))
 }
 
 /// The line that is printed once a minute where there is no terminal.
@@ -175,7 +259,7 @@ fn place(folder: &[String], filename: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use towline_types::{DocumentId, FileHash, FileSize, Offset};
+    use towline_types::{DocumentId, FileSize, Offset};
 
     fn receipt(path: &str, filename: &str) -> Receipt {
         let asked = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
@@ -197,33 +281,33 @@ mod tests {
     #[test]
     fn a_receipt_is_one_short_line() {
         let took = Some(Duration::from_millis(47_300));
-        let text = completed(&receipt("/x/two.bin", "two.bin"), took, false);
+        let text = completed(&receipt("/x/two.bin", "two.bin"), took, Detail::Usual);
         assert_eq!(text, "dup/two.bin  2.0 GiB in 47 s (43.3 MiB/s), verified, document 8");
-        let text = completed(&receipt("/x/two.bin", "two.bin"), None, true);
+        let text = completed(&receipt("/x/two.bin", "two.bin"), None, Detail::EachFile);
         assert!(text.contains("blake3 0000") && !text.contains(" in "), "{text}");
         let half = Receipt { sent_bytes: 1 << 30, ..receipt("/x/two.bin", "two.bin") };
-        assert!(completed(&half, took, false).contains("1.0 GiB of it sent in 47 s"));
+        assert!(completed(&half, took, Detail::Usual).contains("1.0 GiB of it sent in 47 s"));
         let relaxed = Receipt { durable: false, ..receipt("/x/two.bin", "two.bin") };
-        assert!(completed(&relaxed, took, false).contains("on its way to the server's disk"));
+        assert!(completed(&relaxed, took, Detail::Usual).contains("disk in a few seconds"));
     }
 
     #[test]
     fn what_is_there_is_said_with_its_place() {
         let there = Receipt { existing: true, sent_bytes: 0, ..receipt("/x/a.txt", "a.txt") };
-        let text = completed(&there, None, false);
+        let text = completed(&there, None, Detail::Usual);
         assert!(text.starts_with("already there: dup/a.txt"), "{text}");
     }
 
     #[test]
     fn a_copy_is_said_not_to_have_been_sent() {
         let copied = Receipt { copied: true, sent_bytes: 0, ..receipt("/x/a.txt", "a.txt") };
-        let text = completed(&copied, None, false);
-        assert!(text.starts_with("dup/a.txt") && text.contains("without sending"), "{text}");
+        let text = completed(&copied, None, Detail::Usual);
+        assert!(text.starts_with("dup/a.txt") && text.contains("not sent: the server"), "{text}");
     }
 
     #[test]
     fn another_name_than_the_one_asked_for_is_said() {
-        let text = completed(&receipt("/x/a.txt", "a (1).txt"), None, false);
+        let text = completed(&receipt("/x/a.txt", "a (1).txt"), None, Detail::Usual);
         assert!(text.contains("dup/a.txt exists; stored as \"a (1).txt\""), "{text}");
     }
 
@@ -233,7 +317,7 @@ mod tests {
         bad.folder = vec!["b\n".to_owned()];
         for existing in [false, true] {
             bad.existing = existing;
-            assert!(!completed(&bad, None, true).chars().any(char::is_control));
+            assert!(!completed(&bad, None, Detail::EachFile).chars().any(char::is_control));
         }
     }
 
@@ -245,6 +329,7 @@ mod tests {
             filename: "two.bin".to_owned(),
             folder: Vec::new(),
             filesize: FileSize::try_from(2_147_483_648).unwrap(),
+            is_open: false,
             received: Offset::try_from(38_017_979).unwrap(),
             durable: Offset::try_from(38_017_979).unwrap(),
             // The server also has a block beyond the first gap, which need not be sent.
@@ -267,11 +352,12 @@ mod tests {
         let none = UploadStatus { held_bytes: 0, ..status };
         assert_eq!(resumed(&none, 2_147_483_648, false), None);
         let text = resumed(&none, 2_147_483_648, true).unwrap();
-        assert!(!text.contains("stay") && text.contains("sending 2.0 GiB"), "{text}");
+        assert!(!text.contains("kept") && text.contains("sending 2.0 GiB"), "{text}");
     }
 
     #[test]
     fn a_summary_counts_everything() {
+        let skipping = Hints { can_skip: true, hides_names: false };
         let all = Summary {
             sent: 661,
             existing: 28,
@@ -280,22 +366,23 @@ mod tests {
             ..Summary::default()
         };
         assert_eq!(
-            summary(&all, true, false),
+            summary(&all, skipping),
             "661 sent, 28 already there, 0 skipped, 0 failed; 9.2 MiB in 0.9 s"
         );
         // The bytes that were sent of an unfinished file count as sent.
         let cut = Summary { sent: 0, paused: 1, safe_bytes: 5 << 20, ..all.clone() };
-        let text = summary(&cut, true, false);
-        assert!(text.contains("1 not finished; 9.2 MiB in 0.9 s; of what"), "{text}");
-        assert!(text.ends_with("5.0 MiB are safe on the server"), "{text}");
+        let text = summary(&cut, skipping);
+        assert!(text.contains("1 not finished; 9.2 MiB in 0.9 s; 5.0 MiB"), "{text}");
+        assert!(text.ends_with("of the unfinished files are safe on the server"), "{text}");
         // The advice names only an option that the command has.
         let refused = Summary { refused: 2, ..all.clone() };
-        assert!(summary(&refused, true, false).contains("2 refused (--skip-refused leaves"));
-        assert!(summary(&refused, false, false).contains("2 refused, 0 failed"));
+        assert!(summary(&refused, skipping).contains("2 refused (--skip-refused leaves"));
+        assert!(summary(&refused, Hints::default()).contains("2 refused, 0 failed"));
         let renamed = Summary { renamed: 30, ..all };
+        assert!(summary(&renamed, skipping).contains("661 sent, 30 of them under another name,"));
         assert!(
-            summary(&renamed, true, false).contains("661 sent, 30 of them under another name,")
+            summary(&renamed, Hints { hides_names: true, ..skipping })
+                .contains("another name (--verbose shows the names), 28")
         );
-        assert!(summary(&renamed, true, true).contains("another name (--verbose names each), 28"));
     }
 }

@@ -32,6 +32,14 @@ impl Margin {
     }
 }
 
+#[cfg(unix)]
+impl Margin {
+    /// The number of lines of the terminal.
+    pub(super) fn rows(&self) -> usize {
+        usize::from(self.height())
+    }
+}
+
 impl TermLike for Margin {
     fn width(&self) -> u16 {
         self.terminal.size().1

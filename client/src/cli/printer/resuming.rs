@@ -22,7 +22,7 @@ pub(in crate::cli) enum Resuming {
 }
 
 impl Resuming {
-    pub(super) fn options(&self) -> String {
+    pub(in crate::cli) fn options(&self) -> String {
         let Self::ByNumber { state_file, to } = self else { return String::new() };
         let state_file = state_file.as_deref();
         let state_file = state_file.map(|path| format!(" --state-file {}", shell_word(path)));

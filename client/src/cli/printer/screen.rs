@@ -9,18 +9,22 @@ mod standby;
 mod tests;
 
 use super::bar::{self, Glyphs};
-use super::json;
 use super::margin::Margin;
 use super::meter::Meter;
+use super::{Detail, OutputStyle};
+use crate::cli::error::Reader;
+use crate::cli::json;
 use crate::cli::output::say;
 use crate::cli::selection::found_files::FoundFiles;
 use crate::events::{Event, UploadStatus};
 use crate::text::printable;
+use crate::units;
 use checking::{Checking, Deed};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use run::Job;
 use sending::File;
 use standby::Standby;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +46,7 @@ const FIRST_LINE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// How often per second the terminal is drawn at most.
-const DRAWN_HERTZ: u8 = 20;
+pub(super) const DRAWN_HERTZ: u8 = 20;
 
 /// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,18 @@ pub(super) enum Viewer {
     Program,
     /// Nothing is shown: `--quiet`.
     None,
+}
+
+impl Viewer {
+    /// Who reads it where these options were given.
+    pub(super) fn of(style: OutputStyle) -> Self {
+        match style {
+            OutputStyle { reader: Reader::Program, .. } => Self::Program,
+            OutputStyle { detail: Detail::Errors, .. } => Self::None,
+            _ if std::io::stderr().is_terminal() => Self::Terminal,
+            _ => Self::Log,
+        }
+    }
 }
 
 /// See the module's description.
@@ -70,6 +86,8 @@ pub(super) struct Screen {
     /// When the run began to wait for its first event; nothing after that event.
     silent_since: Option<Instant>,
     job: Option<Job>,
+    /// How many files were compared, where that is what the run does, and their bytes.
+    compared: Option<(u64, u64)>,
     bar: Option<ProgressBar>,
     /// When the next line is printed to a log.
     log_due: Instant,
@@ -86,6 +104,7 @@ impl Screen {
             standbys: Vec::new(),
             silent_since: None,
             job: None,
+            compared: None,
             bar: None,
             log_due: now + FIRST_LINE,
         }
@@ -124,7 +143,9 @@ impl Screen {
         {
             self.standbys.push(Standby { path, name, reason });
         }
-        let (held_bytes, filesize) = (status.held_bytes, status.filesize.get());
+        let held_bytes = status.held_bytes;
+        // Of a pipe no end is known.
+        let filesize = if status.is_open { u64::MAX } else { status.filesize.get() };
         self.checking = None;
         self.file = Some(File {
             path: status.path.clone(),
@@ -132,6 +153,7 @@ impl Screen {
             name: printable(&status.filename),
             begun,
             meter: Meter::new(FILE_WINDOW, now, held_bytes, filesize),
+            is_open: status.is_open,
             waiting: None,
             is_stall_told: false,
         });
@@ -161,8 +183,9 @@ impl Screen {
 
     /// The rate of the file in bytes per second, and the time that the rest of it needs.
     pub(super) fn pace(&self, now: Instant) -> (Option<u64>, Option<Duration>) {
-        let meter = self.file.as_ref().map(|file| &file.meter);
-        (meter.and_then(|meter| meter.rate(now)), meter.and_then(|meter| meter.left(now)))
+        let Some(file) = &self.file else { return (None, None) };
+        let left = file.meter.left(now).filter(|_| !file.is_open);
+        (file.meter.rate(now), left)
     }
 
     /// The file waits, whether the server has a part of it or could not be reached yet.
@@ -203,6 +226,11 @@ impl Screen {
         });
         checking.meter.connect(now, checked_bytes);
         is_new
+    }
+
+    /// Sets how many files were compared, and how many bytes they have.
+    pub(super) fn compare(&mut self, files: u64, bytes: u64) {
+        self.compared = Some((files, bytes));
     }
 
     /// A file has ended, well or not. Returns how long it took, where it was the file on the
@@ -262,7 +290,7 @@ impl Screen {
     /// The run has ended: nothing is drawn after this.
     pub(super) fn close(&mut self) {
         (self.file, self.checking, self.job, self.silent_since) = (None, None, None, None);
-        self.standbys.clear();
+        (self.standbys, self.compared) = (Vec::new(), None);
         self.clear();
     }
 
@@ -297,19 +325,35 @@ impl Screen {
             lines.push(standby.line(width, self.standbys.len() - 1, self.glyphs));
         }
         if let Some(job) = self.job.as_ref().filter(|job| job.has_many_files()) {
-            lines.push(bar::cut(&self.job_line(job, now), width, self.glyphs));
+            lines.push(bar::longest(&self.job_texts(job, now), width, self.glyphs));
+        }
+        if let Some(text) = self.compared_text() {
+            let texts = [format!("{text} (Ctrl-C ends this)"), text];
+            lines.push(bar::longest(&texts, width, self.glyphs));
+        }
+        if lines.is_empty()
+            && let Some(text) = self.job.as_ref().and_then(Job::list_text)
+        {
+            lines.push(bar::longest(&[text], width, self.glyphs));
         }
         let is_silent = self.silent_since.is_some_and(|since| now.duration_since(since) >= SILENCE);
         if lines.is_empty() && is_silent {
-            lines.push(bar::cut("waiting for the server (Ctrl-C pauses)", width, self.glyphs));
+            let texts = ["waiting for the server (Ctrl-C pauses)", "waiting for the server"];
+            lines.push(bar::longest(&texts.map(str::to_owned), width, self.glyphs));
         }
         lines
     }
 
-    fn job_line(&self, job: &Job, now: Instant) -> String {
+    fn job_texts(&self, job: &Job, now: Instant) -> [String; 3] {
         let has_line_of_file =
             self.file.is_some() || self.checking.is_some() || !self.standbys.is_empty();
-        job.line(self.file.as_ref(), has_line_of_file, now)
+        job.texts(self.file.as_ref(), has_line_of_file, now)
+    }
+
+    fn compared_text(&self) -> Option<String> {
+        let (files, bytes) = self.compared?;
+        let files = units::count(usize::try_from(files).unwrap_or(usize::MAX), "file");
+        Some(format!("{files} compared, {}", units::size(bytes)))
     }
 
     /// The line of this minute, if it is due.
@@ -323,20 +367,28 @@ impl Screen {
             (None, None) => self.standbys.last().map_or_else(String::new, Standby::minute),
         };
         if let Some(job) = self.job.as_ref().filter(|job| job.has_many_files()) {
-            let line = self.job_line(job, now);
+            let [line, ..] = self.job_texts(job, now);
             text = if text.is_empty() { line } else { format!("{text}; {line}") };
+        }
+        if let Some(line) = self.compared_text() {
+            text = if text.is_empty() { line } else { format!("{text}; {line}") };
+        }
+        if text.is_empty() {
+            text = self.job.as_ref().and_then(Job::list_text).unwrap_or_default();
         }
         self.log_due = now + MINUTE;
         (!text.is_empty()).then_some(text)
     }
 
     fn tell_stall(&mut self, now: Instant) {
-        let Some(file) = self.file.as_mut().filter(|file| file.waiting.is_none()) else { return };
+        // A pipe that brings nothing is no server that takes nothing.
+        let may_stall = |file: &&mut File| file.waiting.is_none() && !file.is_open;
+        let Some(file) = self.file.as_mut().filter(may_stall) else { return };
         if let (Some(silence), false) = (file.meter.stall(now), file.is_stall_told) {
             file.is_stall_told = true;
             let (path, document_id) = (file.path.clone(), file.document_id);
             let event = Event::Stalled { path, document_id, seconds: silence.as_secs() };
-            json::print(&event, None, None);
+            json::print(&event);
         }
     }
 }

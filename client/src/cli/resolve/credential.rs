@@ -51,13 +51,13 @@ pub(in crate::cli) fn credential(
         }
         (None, None) if !is_named && super::environment::variable(TOKEN_VARIABLE).is_some() => {
             Err(CliError::usage(format!(
-                "{TOKEN_VARIABLE} is only sent to a server that is named: say --to {}, or \
-                 --token-file FILE",
+                "the token in {TOKEN_VARIABLE} is only sent to a server that you name: add --to {}, \
+                 or --token-file FILE",
                 crate::text::printable(server.unwrap_or("HOST"))
             )))
         }
         (None, None) => Err(CliError::usage(format!(
-            "a token is needed: say --token-file FILE or set {TOKEN_VARIABLE}"
+            "a token is needed: use --token-file FILE or set {TOKEN_VARIABLE}"
         ))),
     }
 }
@@ -76,7 +76,8 @@ pub(in crate::cli) fn warn_of_open_token(credential: &Credential, quiet: bool) {
         use std::os::unix::fs::MetadataExt as _;
         if std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0) {
             say(&format!(
-                "warning: {} can be read by every user of this machine; chmod 600 {}",
+                "warning: every user of this machine can read the token in {}; to forbid that: \
+                 chmod 600 {}",
                 shown(path),
                 shell_word(path)
             ));

@@ -24,7 +24,7 @@ pub(in crate::cli) fn entry<'a>(
     let mut found = state.numbered(document).map(|(_, entry)| entry);
     match (found.next(), found.next()) {
         (Some(_), Some(_)) => Err(CliError::usage(format!(
-            "document {document} is on several servers; say which with --to"
+            "several servers have a document {document}; choose one with --to"
         ))),
         (entry, _) => Ok(entry),
     }

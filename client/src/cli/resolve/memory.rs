@@ -115,7 +115,7 @@ const WAIT_AFTER_INTERRUPT: Duration = Duration::from_millis(500);
 fn go_on_waiting(lock: &Path, waited: Duration) -> bool {
     if waited >= WAIT_WORTH_SAYING && !LOCK_IS_HELD.swap(true, Ordering::Relaxed) {
         say(&format!(
-            "waiting for another process that holds {}; what is sent goes on meanwhile",
+            "waiting for another process that has locked {}; sending continues meanwhile",
             shown(lock)
         ));
     }
@@ -138,24 +138,24 @@ pub(in crate::cli) fn memory(
     let warn = |reason: &str| {
         let consequence = match purpose {
             Purpose::Remember => {
-                "nothing is remembered of this command; if it is interrupted, \
-                 the same command again goes on"
+                "so this command is not in the list of unfinished uploads; if it is interrupted, \
+                 run the same command again to continue"
             }
             Purpose::GoOn => {
-                "nothing new is remembered; if this is interrupted, the same \
-                 command again goes on"
+                "so the list of unfinished uploads is not kept up to date; if this is interrupted, \
+                 run the same command again to continue"
             }
             Purpose::List | Purpose::Hint => return,
         };
         if !quiet {
-            say(&format!("{reason}: {consequence}"));
+            say(&format!("{reason}, {consequence}"));
         }
     };
     let is_about_list = matches!(purpose, Purpose::List | Purpose::GoOn);
     let Some(path) = elsewhere.clone().or_else(usual_place) else {
-        let reason = "there is no home folder with a list of uploads";
+        let reason = "there is no home folder for the list of unfinished uploads";
         if is_about_list {
-            let message = format!("{reason}; name the list with --state-file");
+            let message = format!("{reason}; choose a file for it with --state-file");
             return Err(CliError::new(Exit::Refused, message));
         }
         warn(reason);
@@ -211,8 +211,8 @@ fn unusable(error: StateFileError, purpose: Purpose) -> CliError {
     CliError::new(
         error.exit,
         format!(
-            "{error}; nothing was sent, because an interruption could not be remembered there. \
-             Name another file with --state-file, or leave the option out"
+            "{error}; nothing was sent, because the list of unfinished uploads could not be written \
+             there. Choose another file with --state-file, or omit the option"
         ),
     )
 }

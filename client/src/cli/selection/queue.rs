@@ -1,12 +1,12 @@
-//! Files that were found and are not sent yet: a bounded queue between two threads.
+//! What was found and is not sent yet: a bounded queue between two threads.
 
-use crate::document::Document;
+use crate::item::Item;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The number of files that are found ahead of the sending: at about 400 bytes each, 3 MiB.
-const FILES_MAX: usize = 8192;
+/// The number of items that are found ahead of the sending: at about 400 bytes each, 3 MiB.
+const ITEMS_MAX: usize = 8192;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -16,7 +16,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    files: VecDeque<Document>,
+    items: VecDeque<Item>,
     /// Nothing more is put in.
     is_at_end: bool,
     /// Nothing more is taken out.
@@ -24,16 +24,16 @@ struct State {
 }
 
 impl Queue {
-    /// Waits for room, and puts a file in. Returns `false` where the queue is closed.
-    pub(super) fn put(&self, document: Document) -> bool {
+    /// Waits for room, and puts an item in. Returns `false` where the queue is closed.
+    pub(super) fn put(&self, item: Item) -> bool {
         let mut state = self.lock();
-        while state.files.len() >= FILES_MAX && !state.is_closed {
+        while state.items.len() >= ITEMS_MAX && !state.is_closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.is_closed {
             return false;
         }
-        state.files.push_back(document);
+        state.items.push_back(item);
         self.changed.notify_all();
         true
     }
@@ -43,13 +43,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits for a file, and takes it out; nothing at the end.
-    pub(super) fn take(&self) -> Option<Document> {
+    /// Waits for an item, and takes it out; nothing at the end.
+    pub(super) fn take(&self) -> Option<Item> {
         let mut state = self.lock();
         loop {
-            if let Some(document) = state.files.pop_front() {
+            if let Some(item) = state.items.pop_front() {
                 self.changed.notify_all();
-                return Some(document);
+                return Some(item);
             }
             if state.is_at_end || state.is_closed {
                 return None;
@@ -59,11 +59,11 @@ impl Queue {
     }
 
     /// Ends both sides; returns what is in the queue.
-    pub(super) fn close(&self) -> Vec<Document> {
+    pub(super) fn close(&self) -> Vec<Item> {
         let mut state = self.lock();
         state.is_closed = true;
         self.changed.notify_all();
-        std::mem::take(&mut state.files).into()
+        std::mem::take(&mut state.items).into()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -86,10 +86,11 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
     use std::sync::Arc;
 
-    fn document(name: &str) -> Document {
-        Document::in_folder(name, Vec::new()).unwrap()
+    fn file(name: &str) -> Item {
+        Item::file(Document::in_folder(name, Vec::new()).unwrap())
     }
 
     #[test]
@@ -98,25 +99,25 @@ mod tests {
         let putting = Arc::clone(&queue);
         let thread = std::thread::spawn(move || {
             let mut count = 0;
-            while putting.put(document("a")) {
+            while putting.put(file("a")) {
                 count += 1;
             }
             count
         });
         assert!(queue.take().is_some());
         // As soon as it is full, the thread waits for room.
-        while queue.lock().files.len() < FILES_MAX {
+        while queue.lock().items.len() < ITEMS_MAX {
             std::thread::yield_now();
         }
-        assert_eq!(queue.close().len(), FILES_MAX);
-        assert_eq!(thread.join().unwrap(), FILES_MAX + 1);
-        assert!(queue.take().is_none() && !queue.put(document("b")));
+        assert_eq!(queue.close().len(), ITEMS_MAX);
+        assert_eq!(thread.join().unwrap(), ITEMS_MAX + 1);
+        assert!(queue.take().is_none() && !queue.put(file("b")));
     }
 
     #[test]
     fn the_end_comes_behind_what_was_put_in() {
         let queue = Queue::default();
-        assert!(queue.put(document("a")));
+        assert!(queue.put(file("a")));
         queue.end();
         queue.wait(Duration::from_secs(30), || false);
         assert!(queue.take().is_some() && queue.take().is_none());

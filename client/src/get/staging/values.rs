@@ -83,8 +83,8 @@ impl ValueFile {
         Ok((this, durable))
     }
 
-    /// The values of the first blocks, up to the first that is missing.
-    pub(super) fn read(&self, count: usize) -> io::Result<Vec<ChainingValue>> {
+    /// The values of the first blocks; nothing for a block that is missing.
+    pub(super) fn read(&self, count: usize) -> io::Result<Vec<Option<ChainingValue>>> {
         let mut bytes = vec![0; count * VALUE_BYTES];
         match self.0.read_exact_at(&mut bytes, HEAD_BYTES as u64) {
             Ok(()) => {}
@@ -92,8 +92,10 @@ impl ValueFile {
             Err(error) => return Err(error),
         }
         let (values, _) = bytes.as_chunks::<VALUE_BYTES>();
-        let known = values.iter().take_while(|value| **value != NO_VALUE);
-        Ok(known.map(|value| ChainingValue::from_bytes(*value)).collect())
+        let known = |value: &[u8; VALUE_BYTES]| {
+            (*value != NO_VALUE).then(|| ChainingValue::from_bytes(*value))
+        };
+        Ok(values.iter().map(known).collect())
     }
 
     pub(super) fn write(&self, place: usize, value: ChainingValue) -> io::Result<()> {

@@ -20,10 +20,11 @@ pub(super) fn a_folder_is_made_and_found(subject: impl Subject) {
     storage.make_folder(user(), &path("a/b")).unwrap();
     assert_eq!(storage.is_there(user(), &living("a/b")).unwrap(), Some(Entry::Folder));
     upload(storage, 1, b"bytes");
-    let refused = put(storage, 1, "a/b");
-    assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");
     put(storage, 1, "a/b/doc").unwrap();
     assert_eq!(read(storage, "a/b/doc").unwrap(), b"bytes");
+    upload(storage, 2, b"other");
+    let refused = put(storage, 2, "a/b");
+    assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");
 }
 
 pub(super) fn a_folder_is_not_made_over_a_file(subject: impl Subject) {

@@ -9,6 +9,7 @@ on_every_store!(
     a_folder_moves_with_all_that_is_in_it,
     documents_that_come_after_a_move_land_where_they_belong,
     nothing_is_moved_over_what_is_there,
+    a_folder_of_folders_alone_makes_way,
     a_move_is_made_once_however_often_it_is_called,
     what_was_removed_is_restored,
     a_folder_is_not_moved_into_itself,
@@ -87,9 +88,8 @@ pub(super) fn nothing_is_moved_over_what_is_there(subject: impl Subject) {
     put_bytes(storage, 1, "file", b"one");
     put_bytes(storage, 2, "taken", b"two");
     put_bytes(storage, 3, "folder/doc", b"three");
-    storage.make_folder(user(), &path("empty")).unwrap();
     for from in ["file", "folder"] {
-        for to in ["taken", "folder", "empty", "file"].into_iter().filter(|to| *to != from) {
+        for to in ["taken", "folder", "file"].into_iter().filter(|to| *to != from) {
             let refused = storage.relocate(user(), &living(from), &living(to));
             assert!(matches!(refused, Err(StorageError::Exists)), "{from} {to}: {refused:?}");
         }
@@ -101,6 +101,30 @@ pub(super) fn nothing_is_moved_over_what_is_there(subject: impl Subject) {
         storage.relocate(user(), &living(place), &living(place)).unwrap();
         assert_eq!(read(storage, place).unwrap(), bytes.as_bytes());
     }
+}
+
+pub(super) fn a_folder_of_folders_alone_makes_way(subject: impl Subject) {
+    let storage = subject.storage();
+    put_bytes(storage, 1, "file", b"one");
+    put_bytes(storage, 2, "folder/doc", b"two");
+    for empty in ["a/x/y", "a/z", "b/c/x", "d/x", "full/below"] {
+        storage.make_folder(user(), &path(empty)).unwrap();
+    }
+    put_bytes(storage, 5, "full/to/doc", b"five");
+    storage.relocate(user(), &living("file"), &living("a")).unwrap();
+    storage.relocate(user(), &living("folder"), &living("b/c")).unwrap();
+    put_bytes(storage, 3, "d", b"three");
+    assert_eq!(storage.is_there(user(), &living("b/c/x")).unwrap(), None);
+    for (place, bytes) in [("a", "one"), ("b/c/doc", "two"), ("d", "three")] {
+        assert_eq!(read(storage, place).unwrap(), bytes.as_bytes());
+    }
+    let refused = storage.relocate(user(), &living("a"), &living("full"));
+    assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");
+    assert!(matches!(storage.is_there(user(), &living("full/below")), Ok(Some(Entry::Folder))));
+    // It was no folder of a document: one that is made there anew is as any other.
+    storage.relocate(user(), &living("d"), &living("e")).unwrap();
+    put_bytes(storage, 4, "d/doc", b"four");
+    assert_eq!(read(storage, "d/doc").unwrap(), b"four");
 }
 
 pub(super) fn a_move_is_made_once_however_often_it_is_called(subject: impl Subject) {

@@ -91,12 +91,15 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives a free name to a file or folder, and makes the folders above it.
+    /// Gives a free name to a file or folder, and makes the folders above it. A folder that has the
+    /// name makes way, where nothing but folders is in it.
     pub(super) fn add(&mut self, user: UserId, key: &str, node: Node) -> Result<(), StorageError> {
         self.check_above(user, key)?;
-        if self.get(user, key).is_some() {
+        let there = self.within(user, key);
+        if there.iter().any(|(_, node)| matches!(node, Node::File(_))) {
             return Err(StorageError::Exists);
         }
+        there.iter().for_each(|(name, _)| self.remove(user, name));
         for folder in above(key) {
             self.0.entry((user, folder.to_owned())).or_insert(Node::Folder);
         }

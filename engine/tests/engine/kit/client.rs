@@ -141,6 +141,11 @@ impl Client {
         heard
     }
 
+    /// How many events wait to be received.
+    pub(crate) fn waiting(&self) -> usize {
+        self.events.len()
+    }
+
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.session
     }
@@ -207,7 +212,7 @@ pub(crate) fn text(event: &Event) -> String {
             let value = piece.value().map_or_else(String::new, |(index, _)| format!(" of {index}"));
             format!("piece {}+{}{value}", piece.offset(), piece.bytes().len())
         }
-        EventKind::Read(ReadEvent::End(_)) => "end".to_owned(),
+        EventKind::Read(ReadEvent::End) => "end".to_owned(),
         EventKind::Rejected(rejection) => format!("rejected {:?}", rejection.kind),
         EventKind::Panicked => "panicked".to_owned(),
     };

@@ -1,22 +1,27 @@
 //! A store in memory that does what a test says at the n-th call of a kind: it fails, waits, or
 //! shows what a crash would leave just then.
 
+mod elsewhere;
+mod extensions;
 mod faults;
+mod local_disk;
 mod tree;
 
+pub(crate) use extensions::Extensions;
 pub(crate) use faults::{Gate, damage, full, passing};
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use towline_engine::storage::{
-    Copied, CopyStorage, DeferredStorage, FileLook, GoesOn, Latch, MemoryStorage, NewName,
+    CopyStorage, DeferredStorage, FileLook, GoesOn, Latch, LocalDisk, MemoryStorage, NewName,
     Publishable, Published, Put, Staged, Staging, Storage, StorageError,
 };
 use towline_state::catalog::FileStamp;
-use towline_types::{BlockIndex, DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
+use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId};
 
 /// What is asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +30,10 @@ pub(crate) enum Call {
     CreateWhole,
     CreateUnnamed,
     CreateCopy,
+    /// A block is copied to the file system of its folder.
+    CopyBlock,
+    /// What is damaged, or belongs to no upload, is set aside.
+    SetAside,
     Open,
     Write,
     Read,
@@ -60,17 +69,6 @@ pub(crate) enum Moment {
     After,
 }
 
-/// What the store can do besides the contract, as [`MemoryStorage`] cannot.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Extensions {
-    /// It makes copies of documents.
-    pub(crate) copies: bool,
-    /// It gives names to bytes that become durable later.
-    pub(crate) deferred: bool,
-    /// It gives a name in one step and makes it durable in another.
-    pub(crate) renames: bool,
-}
-
 type Action = Box<dyn FnMut() -> Result<(), StorageError> + Send>;
 
 struct Rule {
@@ -95,6 +93,12 @@ struct Script {
     stagings: Mutex<Vec<Arc<dyn Staging>>>,
     /// Where the bytes are of which a power cut took the name.
     lost: Mutex<HashMap<(UserId, String), DocumentPath>>,
+    /// Staging areas that are listed besides the others, before them.
+    listed: Mutex<Vec<Staged>>,
+    /// What was set aside: the number of its document, and its bytes.
+    aside: Mutex<Vec<(u64, Vec<u8>)>>,
+    /// How many staging areas the engine holds open.
+    open: AtomicUsize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -192,13 +196,24 @@ impl Scripted {
         });
     }
 
-    /// Holds the `nth` call up until the gate is opened.
+    /// Holds the `nth` call up until the gate is opened or dropped.
     pub(crate) fn hold(&self, moment: Moment, call: Call, nth: usize) -> Gate {
-        let gate = Gate::default();
-        let here = gate.clone();
+        self.hold_then(moment, call, nth, || Ok(()))
+    }
+
+    /// Holds the `nth` call up until the gate is opened or dropped, and does that then.
+    pub(crate) fn hold_then(
+        &self,
+        moment: Moment,
+        call: Call,
+        nth: usize,
+        action: impl FnOnce() -> Result<(), StorageError> + Send + 'static,
+    ) -> Gate {
+        let gate = Gate::closed();
+        let wait = gate.wait();
         self.on(moment, call, nth, move || {
-            here.wait();
-            Ok(())
+            wait();
+            action()
         });
         gate
     }
@@ -266,7 +281,8 @@ impl Scripted {
     fn staged_now(&self) -> Result<Vec<Staged>, StorageError> {
         let unnamed = locked(&self.script.unnamed);
         let staged = self.inner.staged()?;
-        Ok(staged.into_iter().filter(|staged| !unnamed.contains(&staged.id)).collect())
+        let named = staged.into_iter().filter(|staged| !unnamed.contains(&staged.id));
+        Ok(locked(&self.script.listed).iter().copied().chain(named).collect())
     }
 
     fn real(&self, user: UserId, path: &DocumentPath) -> DocumentPath {
@@ -277,6 +293,7 @@ impl Scripted {
     fn staging(&self, id: DocumentId, inner: Arc<dyn Staging>) -> Arc<dyn Staging> {
         locked(&self.script.stagings).push(Arc::clone(&inner));
         let file: Arc<dyn Publishable> = Arc::<dyn Staging>::clone(&inner);
+        self.script.open.fetch_add(1, Ordering::SeqCst);
         Arc::new(ScriptedArea { storage: self.clone(), id, file, staging: inner, is_named: true })
     }
 
@@ -286,6 +303,7 @@ impl Scripted {
         file: Arc<dyn Publishable>,
         is_named: bool,
     ) -> Arc<dyn Publishable> {
+        self.script.open.fetch_add(1, Ordering::SeqCst);
         Arc::new(ScriptedArea { storage: self.clone(), id, file, staging: (), is_named })
     }
 
@@ -330,7 +348,10 @@ impl Storage for Scripted {
         goes_on: GoesOn<'_>,
     ) -> Result<Put, StorageError> {
         let path = self.real(user, path);
-        let publish = || self.inner.publish(id, user, &path, blake3, goes_on);
+        let publish = || match self.extensions.elsewhere {
+            true => self.copy_to_place(id, user, &path, goes_on),
+            false => self.inner.publish(id, user, &path, blake3, goes_on),
+        };
         self.script.around(Call::Publish, publish)
     }
 
@@ -358,7 +379,14 @@ impl Storage for Scripted {
     }
 
     fn discard_whole(&self, id: DocumentId) -> Result<(), StorageError> {
-        self.script.around(Call::DiscardWhole, || self.inner.discard_whole(id))
+        self.script.around(Call::DiscardWhole, || {
+            let mut listed = locked(&self.script.listed);
+            match listed.iter().position(|staged| staged.id == id) {
+                Some(index) => drop(listed.remove(index)),
+                None => self.inner.discard_whole(id)?,
+            }
+            Ok(())
+        })
     }
 
     fn staged(&self) -> Result<Vec<Staged>, StorageError> {
@@ -384,63 +412,9 @@ impl Storage for Scripted {
     fn copies(&self) -> Option<&dyn CopyStorage> {
         self.extensions.copies.then_some(self)
     }
-}
 
-impl CopyStorage for Scripted {
-    fn create_copy(
-        &self,
-        id: DocumentId,
-        source: &Published,
-        (filesize, hash): (FileSize, FileHash),
-        goes_on: GoesOn<'_>,
-    ) -> Result<Copied, StorageError> {
-        self.script.reach(Moment::Before, Call::CreateCopy)?;
-        if source.filesize != filesize {
-            return Ok(Copied::OtherBytes);
-        }
-        let mut bytes = vec![0; usize::try_from(filesize.get()).unwrap()];
-        for (index, block) in bytes.chunks_mut(super::BLOCK).enumerate() {
-            let start = BlockIndex::new(index as u64).unwrap().start();
-            source.read_exact_at(block, start)?;
-            if !goes_on(start.plus(block.len() as u64)) {
-                return Ok(Copied::Stopped);
-            }
-        }
-        if super::hash_of(&bytes) != hash {
-            return Ok(Copied::OtherBytes);
-        }
-        let inner = self.inner.create_whole(id, &bytes)?;
-        self.script.reach(Moment::After, Call::CreateCopy)?;
-        Ok(Copied::Whole(self.whole(id, inner, true)))
-    }
-}
-
-impl DeferredStorage for Scripted {
-    fn create_unnamed(
-        &self,
-        id: DocumentId,
-        bytes: &[u8],
-    ) -> Result<Arc<dyn Publishable>, StorageError> {
-        let create = || self.inner.create_whole(id, bytes);
-        let inner = self.script.around(Call::CreateUnnamed, create)?;
-        locked(&self.script.unnamed).insert(id);
-        Ok(self.whole(id, inner, false))
-    }
-
-    fn sync_all(&self) -> Result<(), StorageError> {
-        self.script.around(Call::SyncAll, || {
-            for staging in locked(&self.script.stagings).iter() {
-                staging.sync()?;
-            }
-            for (_, _, file) in locked(&self.script.unsynced).drain(..) {
-                file.sync_data()?;
-            }
-            self.inner.latch().refuse_if_closed()
-        })
-    }
-
-    fn sync_deferred(&self, _: &[(UserId, DocumentPath)]) -> Result<(), StorageError> {
-        self.sync_all()
+    fn local_disk(&self) -> Option<&dyn LocalDisk> {
+        self.extensions.local.then_some(self)
     }
 }
 
@@ -482,6 +456,7 @@ struct ScriptedArea<S> {
 
 impl<S> Drop for ScriptedArea<S> {
     fn drop(&mut self) {
+        self.storage.script.open.fetch_sub(1, Ordering::SeqCst);
         // A file without a name ends with its descriptor.
         if !self.is_named && locked(&self.storage.script.unnamed).remove(&self.id) {
             let _ = self.storage.inner.discard_whole(self.id);
@@ -507,7 +482,8 @@ impl<S: Send + Sync> Publishable for ScriptedArea<S> {
         user: UserId,
         path: &DocumentPath,
     ) -> Result<Option<Box<dyn NewName>>, StorageError> {
-        if self.is_named && !self.storage.extensions.renames {
+        let extensions = self.storage.extensions;
+        if extensions.elsewhere || (self.is_named && !extensions.renames) {
             return Ok(None);
         }
         let script = &self.storage.script;

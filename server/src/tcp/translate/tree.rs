@@ -4,20 +4,20 @@ use super::{bad_request, refuse_query};
 use crate::tcp::node::shown;
 use std::time::Duration;
 use towline_engine::{
-    Command, DeltaRequest, ListRequest, NewLink, NodeAction, PlacedNode, Rejection, RejectionKind,
-    Since, TreeAnswer, TreeRequest,
+    Command, DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PlacedNode, Rejection,
+    RejectionKind, Since, TreeAnswer, TreeRequest, UnfinishedUpload,
 };
 use towline_protocol::limits::{
     DELTA_ITEMS_DEFAULT, DELTA_ITEMS_MAX, DELTA_WAIT_MS_MAX, LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX,
 };
 use towline_protocol::reply::{
-    Change, ChangeNotice, Delta, DeltaEnd, Listing, NodeAnswer, Operation, Part, Reply, Version,
-    Versions,
+    Change, ChangeNotice, Delta, DeltaEnd, Listing, NodeAnswer, Operation, Part, Reply,
+    UploadState, Uploads, Version, Versions,
 };
 use towline_protocol::request::{self, BadTarget, Listed, Target};
 use towline_protocol::{Channel, Node, frame};
 use towline_state::catalog::{self, Changed, Depth, NodeRef, NodeVersion, Op, RemovalGuard};
-use towline_types::{Name, NodePath};
+use towline_types::{BadPattern, Name, NodePath, Timestamp};
 
 /// The command of a request, or what is wrong with it.
 fn command(request: Result<TreeRequest, Rejection>) -> Command {
@@ -33,15 +33,34 @@ pub(super) fn list(list: &request::List) -> Command {
 
 fn listed(list: &request::List) -> Result<TreeRequest, Rejection> {
     let limit = within("limit", list.limit, LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX)?;
+    let filter = filter(list)?;
     Ok(match list.listed().map_err(bad_target)? {
-        Listed::Trash => TreeRequest::Trash { after: position(list.after.as_deref())?, limit },
+        Listed::Trash => {
+            TreeRequest::Trash { filter, after: position(list.after.as_deref())?, limit }
+        }
         Listed::Node(target) => TreeRequest::List(ListRequest {
             folder: node(target),
             depth: if list.recursive { Depth::Recursive } else { Depth::Children },
+            filter,
             after: position(list.after.as_deref())?,
             limit,
         }),
     })
+}
+
+fn filter(list: &request::List) -> Result<ListFilter, Rejection> {
+    if list.kinds.as_ref().is_some_and(Vec::is_empty) {
+        return Err(bad_request("kinds", "one kind at least; without it, all of them are listed"));
+    }
+    let name = list.name.as_deref().map(str::parse).transpose();
+    let name = name.map_err(|error: BadPattern| bad_request("name", &error.to_string()))?;
+    Ok(ListFilter { kinds: list.kinds.clone().unwrap_or_default(), name })
+}
+
+pub(super) fn uploads(request: &request::Uploads) -> Command {
+    let limit = within("limit", request.limit, LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX);
+    let after = position(request.after.as_deref());
+    command(limit.and_then(|limit| Ok(TreeRequest::Uploads { after: after?, limit })))
 }
 
 pub(super) fn stat(stat: &request::Stat) -> Command {
@@ -179,12 +198,15 @@ pub(super) fn frames(channel: Channel, answer: &TreeAnswer) -> Vec<u8> {
         }
         TreeAnswer::Trash { page, .. } => {
             let next = page.next.as_ref().map(ToString::to_string);
-            Listing::frames(
-                channel,
-                None,
-                page.entries.iter().map(|entry| shown(&entry.node)).collect(),
-                next,
-            )
+            let removed = page.entries.iter().map(|entry| Node {
+                folder: entry.path.parent().as_ref().map(names).unwrap_or_default(),
+                ..shown(&entry.node)
+            });
+            Listing::frames(channel, None, removed.collect(), next)
+        }
+        TreeAnswer::Uploads { page, .. } => {
+            let next = page.next.map(|next| next.to_string());
+            Uploads::frames(channel, page.uploads.iter().map(upload).collect(), next)
         }
         TreeAnswer::Versions { node, page, kept_for, .. } => {
             let versions = page.versions.iter().map(|one| version(one, *kept_for)).collect();
@@ -245,6 +267,22 @@ fn change(change: &catalog::Change) -> Change {
     }
 }
 
+fn upload(upload: &UnfinishedUpload) -> UploadState {
+    let (filename, folder) = super::names(&upload.path);
+    UploadState {
+        document_id: upload.document_id,
+        status: upload.phase.to_string(),
+        filename,
+        folder,
+        // Of an upload without a length a client hears the largest that it may become.
+        filesize: upload.length.bound(),
+        received: upload.received,
+        durable: super::told(upload.durable),
+        active: upload.is_active,
+        expires_at: upload.expires_at,
+    }
+}
+
 fn version(version: &catalog::FileVersion, kept_for: Duration) -> Version {
     let NodeVersion { document_id, filesize, blake3 } = version.version;
     Version {
@@ -252,8 +290,15 @@ fn version(version: &catalog::FileVersion, kept_for: Duration) -> Version {
         size: filesize,
         blake3,
         created_at: version.created_at,
-        mtime_ms: None,
+        mtime_ms: version.mtime,
         current: version.replaced_at.is_none(),
-        keep_until: version.replaced_at.map(|replaced_at| replaced_at.plus(kept_for)),
+        keep_until: version.replaced_at.and_then(|replaced_at| kept_until(replaced_at, kept_for)),
     }
+}
+
+/// From when on it is kept no longer; nothing where it is kept for ever, or for longer than a
+/// moment can say.
+fn kept_until(replaced_at: Timestamp, kept_for: Duration) -> Option<Timestamp> {
+    let kept_ms = u64::try_from(kept_for.as_millis()).ok()?;
+    Timestamp::try_from(replaced_at.get().checked_add(kept_ms)?).ok()
 }

@@ -306,3 +306,72 @@ fn a_migration_that_is_cut_off_changes_nothing() {
     update(&mut connection);
     assert_eq!(rows(&connection, "SELECT count(*) FROM changes"), ["2"]);
 }
+
+#[test]
+fn no_check_makes_a_table_of_its_words_for_each_row() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    update(&mut connection);
+    let tables = rows(
+        &connection,
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    );
+    assert!(tables.len() > 8, "{tables:?}");
+    for table in tables {
+        let explain = format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES");
+        let steps = rows(&connection, &explain);
+        let is_insert =
+            |step: &String| [" Insert ", " IdxInsert "].iter().any(|one| step.contains(one));
+        assert!(steps.iter().any(is_insert), "{table}: {steps:#?}");
+        let made = steps.iter().find(|step| step.contains("OpenEphemeral"));
+        assert_eq!(made, None, "{table}");
+    }
+}
+
+#[test]
+fn the_checks_still_refuse_words_that_mean_nothing() {
+    let mut connection = catalog_of(8);
+    add_users(&connection, 1);
+    update(&mut connection);
+    let insert = |kind: &str| {
+        connection.execute(
+            "INSERT INTO nodes (user_id, kind, name, name_key, place_rev, content_rev) \
+             VALUES (1, $1, $1, $1, 1, 1)",
+            [kind],
+        )
+    };
+    insert("file").unwrap();
+    insert("folder").unwrap();
+    insert("door").unwrap_err();
+    let change = |op: &str, changed: &str, kind: &str| {
+        connection.execute(
+            "INSERT INTO changes (user_id, change_id, node_id, op, changed, kind, name, \
+             place_rev, content_rev, at) \
+             SELECT 1, 1 + count(*), 1, $1, $2, $3, 'x', 1, 1, 0 FROM changes",
+            [op, changed, kind],
+        )
+    };
+    for changed in ["content,place", "content", "place", ""] {
+        change("UPDATE", changed, "file").unwrap();
+    }
+    change("CREATE", "", "link").unwrap();
+    change("DELETE", "", "folder").unwrap();
+    change("create", "", "file").unwrap_err();
+    change("CREATE", "name", "file").unwrap_err();
+    change("CREATE", "", "door").unwrap_err();
+    let document = |status: &str, on_conflict: &str, ended: Option<i64>| {
+        connection.execute(
+            "INSERT INTO documents (user_id, folder, filename, filesize, status, on_conflict, \
+             durable_offset, started_at, last_chunk_at, finished_at) \
+             VALUES (1, '', 'x', 1, $1, $2, 0, 0, 0, $3)",
+            params![status, on_conflict, ended],
+        )
+    };
+    for on_conflict in ["rename", "reject", "replace", "skip"] {
+        document("uploading", on_conflict, None).unwrap();
+    }
+    for status in ["failed", "cancelled", "expired"] {
+        document(status, "rename", Some(1)).unwrap();
+    }
+    document("uploading", "rewrite", None).unwrap_err();
+    document("lost", "rename", Some(1)).unwrap_err();
+}

@@ -10,6 +10,7 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 use towline_types::FileSize;
 
 /// The longest file: three blocks and seven bytes.
@@ -31,8 +32,9 @@ pub(super) struct FuzzServer {
     runtime: Arc<Runtime>,
     users: Vec<TestUser>,
     sessions: usize,
-    /// The largest number of a document so far.
+    /// The largest numbers of a document and of a node so far.
     last_document: u64,
+    last_node: u64,
 }
 
 impl FuzzServer {
@@ -41,8 +43,14 @@ impl FuzzServer {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).thread_name(THREADS).enable_all().build();
         let runtime = Arc::new(runtime.expect("a runtime"));
+        {
+            // The `main` of a Rust program ignores SIGPIPE, and libFuzzer's does not: a server that
+            // writes to a session that was cut would end the fuzzer. The handler stays.
+            let _in_runtime = runtime.enter();
+            let _never_awaited = signal(SignalKind::pipe()).expect("a handler for SIGPIPE");
+        }
         let users = Vec::new();
-        Self { server: None, runtime, users, sessions: 0, last_document: 0 }
+        Self { server: None, runtime, users, sessions: 0, last_document: 0, last_node: 0 }
     }
 
     pub(super) fn runtime(&self) -> Arc<Runtime> {
@@ -70,8 +78,13 @@ impl FuzzServer {
         self.last_document
     }
 
-    pub(super) fn saw(&mut self, document: u64) {
+    pub(super) fn last_node(&self) -> u64 {
+        self.last_node
+    }
+
+    pub(super) fn saw(&mut self, document: u64, node: u64) {
         self.last_document = self.last_document.max(document);
+        self.last_node = self.last_node.max(node);
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -97,7 +110,8 @@ impl FuzzServer {
         let success = client.complete(ZERO).await;
         assert_eq!((success.filename.as_str(), success.blake3), (name.as_str(), file.hash()));
         server.site.assert_published(&server.user, &name, &file);
-        self.saw(granted.document_id.get());
+        let node = success.node_id.expect("this server has a tree");
+        self.saw(granted.document_id.get(), node.get());
     }
 
     fn renew(&mut self) {
@@ -123,7 +137,7 @@ impl FuzzServer {
                 config.engine.timings.report = Duration::from_millis(1);
             });
             self.server = Some(server.await);
-            self.last_document = 0;
+            (self.last_document, self.last_node) = (0, 0);
         });
     }
 }

@@ -1,15 +1,21 @@
 //! A small language for the actions of a client. An input is a program in it: every byte has a
 //! meaning, and so does almost every change of a byte.
 
+mod tree;
+
 use super::super::input::Input;
 use super::content::CONTENT;
 use super::fuzz_server::{FILESIZE_MAX, FuzzServer};
 use super::listener::{Listener, Shared};
+use super::questions::Questions;
+use super::shown::Shown;
+use crate::raw_client::RawClient;
+use crate::tree_audit::{all_changes, assert_tree_is_one};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -37,8 +43,13 @@ const OWN_CHANNEL: Channel = Channel(u32::MAX);
 pub(super) struct Program {
     address: SocketAddr,
     token: String,
-    /// Documents of this session have larger numbers than this.
+    /// Documents and nodes of this session have larger numbers than these.
     documents_before: u64,
+    nodes_before: u64,
+    /// The requests about the tree so far that had a channel of their own.
+    asked: u32,
+    /// A connection was broken: what the server does for it may go on.
+    is_cut: bool,
     shared: Arc<Shared>,
     /// The state of the upload on each channel, as far as the client knows.
     uploads: HashMap<u32, Believed>,
@@ -59,17 +70,31 @@ struct Connection {
     waiting: Vec<u8>,
     pongs: UnboundedReceiver<Channel>,
     listener: JoinHandle<()>,
+    questions: Arc<Mutex<Questions>>,
+}
+
+/// Which operations an input may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    /// Uploads alone.
+    Uploads,
+    /// Requests about the tree, the changes and the bytes of documents as well, in place of `ping`.
+    Tree,
 }
 
 impl Program {
     pub(super) fn new(server: &FuzzServer) -> Self {
         let user = server.user();
         let documents = server.site().documents(user);
+        let shown = Shown::new(server.last_node(), server.last_document());
         Self {
             address: server.address(),
             token: user.token.clone(),
             documents_before: server.last_document(),
-            shared: Arc::new(Shared { documents, ..Shared::default() }),
+            nodes_before: server.last_node(),
+            asked: 0,
+            is_cut: false,
+            shared: Arc::new(Shared { documents, shown, ..Shared::default() }),
             uploads: HashMap::new(),
             connections: [None, None],
             current: 0,
@@ -82,16 +107,21 @@ impl Program {
         self.shared.last_document.load(Ordering::SeqCst)
     }
 
+    /// The largest number of a node that a message had.
+    pub(super) fn last_node(&self) -> u64 {
+        self.shared.shown.last_node()
+    }
+
     /// Sends bytes without a login.
     pub(super) async fn raw(&mut self, input: Input<'_>) {
         self.connections[0] = Some(Connection::open(self.address, &self.shared).await);
+        self.believe_nothing().await;
         self.send_raw(input).await;
     }
 
     /// Sends bytes after a login.
     pub(super) async fn raw_behind_login(&mut self, input: Input<'_>) {
-        self.believe_nothing();
-        self.login().await;
+        self.believe_nothing().await;
         self.send_raw(input).await;
     }
 
@@ -107,13 +137,13 @@ impl Program {
     }
 
     /// Carries a program out, and reads everything that the server sends.
-    pub(super) async fn carry_out(&mut self, mut input: Input<'_>) {
-        self.login().await;
+    pub(super) async fn carry_out(&mut self, language: Language, mut input: Input<'_>) {
+        self.connected().await;
         for _ in 0..OPERATIONS_MAX {
             if input.is_empty() {
                 break;
             }
-            self.step(&mut input).await;
+            self.step(language, &mut input).await;
         }
         for current in [0, 1] {
             self.current = current;
@@ -122,7 +152,7 @@ impl Program {
     }
 
     /// One operation: four bits choose the operation, two the channel, two when it is sent.
-    async fn step(&mut self, input: &mut Input<'_>) {
+    async fn step(&mut self, language: Language, input: &mut Input<'_>) {
         let byte = input.byte();
         let channel = u32::from(byte >> 4 & 3);
         match byte & 15 {
@@ -136,16 +166,17 @@ impl Program {
             7 => self.about(channel, input).await,
             8 => self.withdraw(channel, input).await,
             9 => self.find(channel, input).await,
+            10 if language == Language::Tree => self.tree(channel, input).await,
             10 => self.control(channel, "ping", json!({})).await,
             11 => self.frame(input).await,
             12 => {
                 let count = usize::from(input.byte() % 32);
-                self.believe_nothing();
+                self.believe_nothing().await;
                 self.put(input.take(count)).await;
             }
             13 => {
                 let count = usize::from(input.byte());
-                self.believe_nothing();
+                self.believe_nothing().await;
                 self.put_frame(1, input.take(count)).await;
             }
             14 => self.connection(input.byte()).await,
@@ -289,7 +320,7 @@ impl Program {
 
     async fn frame(&mut self, input: &mut Input<'_>) {
         let (kind, count) = (input.byte() % 6, usize::from(input.byte()));
-        self.believe_nothing();
+        self.believe_nothing().await;
         self.put_frame(kind, input.take(count)).await;
     }
 
@@ -300,10 +331,13 @@ impl Program {
                 self.current = 1 - self.current;
             }
             1 => self.end().await,
-            2 => drop(self.connections[self.current].take()),
+            2 => self.is_cut |= self.connections[self.current].take().is_some(),
             _ => {
                 if let Some(connection) = &mut self.connections[self.current] {
                     connection.flush().await;
+                    // What the program asks from now on is not sent.
+                    connection.questions().lose_track();
+                    connection.questions().end();
                     let _ = connection.writer.shutdown().await;
                 }
             }
@@ -330,9 +364,16 @@ impl Program {
     }
 
     /// The next bytes are sent unchecked: they may have wrong content and withdraw blocks.
-    fn believe_nothing(&self) {
+    async fn believe_nothing(&mut self) {
         self.shared.has_lied.store(true, Ordering::SeqCst);
         self.shared.takes_back.store(true, Ordering::SeqCst);
+        self.shared.changes_tree.store(true, Ordering::SeqCst);
+        self.connected().await.questions().lose_track();
+    }
+
+    /// Remembers that a request is sent on the connection in use.
+    async fn asks(&mut self, channel: u32, action: &'static str) {
+        self.connected().await.questions().ask(Channel(channel), action);
     }
 
     fn believed(&self, channel: u32) -> Believed {
@@ -390,22 +431,22 @@ impl Program {
         self.put(&[&length.to_be_bytes()[..], &[kind], body].concat()).await;
     }
 
-    async fn login(&mut self) {
-        let connection = Connection::open(self.address, &self.shared).await;
-        let connection = self.connections[self.current].insert(connection);
-        let client = None;
-        let hello = Hello { channel: Channel(0), version: 1, token: self.token.clone(), client };
-        connection.waiting = frame::control(&Request::Hello(hello));
+    /// The connection in use; opens one where there is none.
+    async fn connected(&mut self) -> &mut Connection {
+        let slot = &mut self.connections[self.current];
+        if slot.is_none() {
+            let mut connection = Connection::open(self.address, &self.shared).await;
+            let (channel, token, client) = (Channel(0), self.token.clone(), None);
+            let hello = Request::Hello(Hello { channel, version: 1, token, client });
+            connection.waiting = frame::control(&hello);
+            *slot = Some(connection);
+        }
+        slot.as_mut().expect("it was opened")
     }
 
-    /// Sends bytes on the connection in use; opens one where there is none.
+    /// Sends bytes on the connection in use.
     async fn put(&mut self, bytes: &[u8]) {
-        if self.connections[self.current].is_none() {
-            self.login().await;
-        }
-        if let Some(connection) = &mut self.connections[self.current] {
-            connection.waiting.extend_from_slice(bytes);
-        }
+        self.connected().await.waiting.extend_from_slice(bytes);
     }
 
     async fn flush(&mut self) {
@@ -423,10 +464,22 @@ impl Program {
         }
     }
 
+    /// What a client that comes afterwards finds: the log of changes has all that was shown, and
+    /// list, log and disk are one.
+    pub(super) async fn look_afterwards(&self, server: &FuzzServer) {
+        let mut client = RawClient::login(self.address, &self.token).await;
+        let changes = all_changes(&mut client, 2000).await;
+        self.shared.shown.assert_recorded(&changes);
+        if !self.is_cut {
+            assert_tree_is_one(server.site(), server.user(), &mut client).await;
+        }
+    }
+
     /// The client closes its sending half, and reads the rest.
     async fn end(&mut self) {
         let Some(mut connection) = self.connections[self.current].take() else { return };
         connection.flush().await;
+        connection.questions().end();
         let _ = connection.writer.shutdown().await;
         let heard = (&mut connection.listener).await;
         assert!(heard.is_ok(), "what was heard is wrong; why stands above");
@@ -439,8 +492,14 @@ impl Connection {
         stream.set_nodelay(true).expect("a socket");
         let (reader, writer) = stream.into_split();
         let (outbox, pongs) = mpsc::unbounded_channel();
-        let listener = tokio::spawn(Listener::new(Arc::clone(shared), outbox).hear(reader));
-        Self { writer, waiting: Vec::new(), pongs, listener }
+        let questions = Arc::default();
+        let listener = Listener::new(Arc::clone(shared), outbox, Arc::clone(&questions));
+        let listener = tokio::spawn(listener.hear(reader));
+        Self { writer, waiting: Vec::new(), pongs, listener, questions }
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().expect("a listener that panics has ended the session")
     }
 
     /// Where the server has closed, the bytes are not needed.

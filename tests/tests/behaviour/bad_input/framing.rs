@@ -123,7 +123,12 @@ async fn another_protocol_is_answered_in_its_own_words() {
         assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
         assert!(body.contains("Towline") && body.contains("towline put"), "{body}");
     }
-    for bytes in [tls, &[0xff; 4], &[1, 0, 0, 0]] {
+    // A handshake of TLS that no client makes is answered with an alert of TLS.
+    let alert = exchange(watched.server.address(), &[0x16, 3, 1, 0, 4, 9, 0, 0, 0]).await;
+    assert!(alert.starts_with(&[0x15, 3]) && alert.len() <= 64, "{alert:?}");
+    // One that ends too soon has no answer.
+    assert!(exchange(watched.server.address(), tls).await.is_empty());
+    for bytes in [&[0xff; 4], &[1, 0, 0, 0]] {
         let answer = exchange(watched.server.address(), bytes).await;
         assert!(!answer.is_empty() && answer.len() <= 64, "{answer:?}");
         assert!(answer.is_ascii(), "{answer:?}");

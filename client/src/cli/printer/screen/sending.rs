@@ -17,6 +17,8 @@ pub(super) struct File {
     /// When this run began to send it.
     pub(super) begun: Instant,
     pub(super) meter: Meter,
+    /// Its length is not known: it comes through a pipe.
+    pub(super) is_open: bool,
     /// Why nothing can be sent now.
     pub(super) waiting: Option<String>,
     /// The program that reads the events was told that the upload stalls.
@@ -25,6 +27,9 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn line(&self, width: usize, now: Instant, glyphs: Glyphs) -> String {
+        if self.is_open {
+            return self.open_line(width, now, glyphs);
+        }
         let percent = units::percent(self.meter.position(), self.meter.total());
         if let Some(waiting) = &self.waiting {
             let texts = [
@@ -47,7 +52,29 @@ impl File {
         bar::moving(width, Moving::of(&self.name, &self.meter, now), glyphs)
     }
 
+    fn open_line(&self, width: usize, now: Instant, glyphs: Glyphs) -> String {
+        let position = self.meter.position();
+        let texts = match &self.waiting {
+            Some(waiting) => [
+                format!("{}  {waiting}", lines::sent_so_far(position, None)),
+                waiting.clone(),
+                "no connection".to_owned(),
+            ],
+            None => [
+                format!("{}  (Ctrl-C ends it)", lines::sent_so_far(position, self.meter.rate(now))),
+                lines::sent_so_far(position, self.meter.rate(now)),
+                lines::sent_so_far(position, None),
+            ],
+        };
+        bar::beside(width, &self.name, &texts, glyphs)
+    }
+
     pub(super) fn minute(&self, now: Instant) -> String {
+        if self.is_open {
+            let line = lines::open_minute(&self.path, self.meter.position(), self.meter.rate(now));
+            let waiting = self.waiting.as_ref();
+            return line + &waiting.map_or_else(String::new, |waiting| format!(": {waiting}"));
+        }
         let (part, whole) = (self.meter.position(), self.meter.total());
         if let Some(waiting) = &self.waiting {
             return format!("{}: {waiting}", lines::minute(&self.path, part, whole, None, None));

@@ -12,6 +12,7 @@ fn status(name: &str, received: u64, filesize: u64) -> UploadStatus {
         filename: name.to_owned(),
         folder: Vec::new(),
         filesize: FileSize::try_from(filesize).unwrap(),
+        is_open: false,
         received: Offset::try_from(received).unwrap(),
         durable: Offset::ZERO,
         held_bytes: received,
@@ -138,6 +139,29 @@ fn a_job_has_a_line_of_its_own() {
 }
 
 #[test]
+fn a_long_list_without_a_file_shows_how_long_it_is() {
+    let begin = Instant::now();
+    let found = Arc::new(FoundFiles::default());
+    for viewer in [Viewer::Terminal, Viewer::Log] {
+        let mut screen = Screen::new(viewer, begin);
+        screen.expect(vec![Arc::clone(&found)], begin);
+        let mut shown = |seconds| match viewer {
+            Viewer::Terminal => screen.lines(79, after(begin, seconds)).join("\n"),
+            _ => screen.minute(after(begin, seconds)).unwrap_or_default(),
+        };
+        if viewer == Viewer::Terminal {
+            assert_eq!(shown(61), "");
+            (0..20_000).for_each(|_| found.is_listed());
+        }
+        assert!(shown(130).contains("20000 entries so far"), "{viewer:?}");
+    }
+    found.are_all();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.expect(vec![found], begin);
+    assert!(screen.lines(79, begin).is_empty());
+}
+
+#[test]
 fn comparing_has_a_bar_until_the_sending_begins() {
     let begin = Instant::now();
     let mut screen = Screen::new(Viewer::Terminal, begin);
@@ -163,6 +187,33 @@ fn comparing_has_a_bar_until_the_sending_begins() {
 }
 
 #[test]
+fn a_comparison_counts_files_and_bytes_and_shows_a_file_that_takes_long() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.compare(0, 0);
+    assert_says(&at_each_width(&screen, begin), &["0 files compared, 0 bytes"]);
+    screen.compare(1, 2048 * MIB);
+    screen.check(Deed::Compares, Path::new("/x/two.bin"), 2048 * MIB, 0, begin);
+    screen.check(Deed::Compares, Path::new("/x/two.bin"), 2048 * MIB, 512 * MIB, after(begin, 1));
+    let lines = at_each_width(&screen, after(begin, 1));
+    assert_says(&lines, &["25%", "1 file compared, 2.0 GiB"]);
+    assert!(lines[2][0].starts_with("comparing two.bin"), "{lines:?}");
+    assert_eq!(lines[1][1], "1 file compared, 2.0 GiB (Ctrl-C ends this)");
+    screen.close();
+    assert!(at_each_width(&screen, after(begin, 2)).iter().all(Vec::is_empty));
+
+    let mut log = Screen::new(Viewer::Log, begin);
+    log.compare(12_345, MIB);
+    assert_eq!(log.minute(after(begin, 9)), None);
+    assert_eq!(log.minute(after(begin, 10)).unwrap(), "12345 files compared, 1.0 MiB");
+    assert_eq!(log.minute(after(begin, 69)), None);
+    log.check(Deed::Compares, Path::new("/x/two.bin"), 100 * MIB, 50 * MIB, after(begin, 70));
+    let text = log.minute(after(begin, 70)).unwrap();
+    assert!(text.starts_with("comparing two.bin: 50.0 MiB of 100 MiB"), "{text}");
+    assert!(text.ends_with("; 12345 files compared, 1.0 MiB"), "{text}");
+}
+
+#[test]
 fn without_a_terminal_there_is_a_line_a_minute() {
     let begin = Instant::now();
     let mut screen = Screen::new(Viewer::Log, begin);
@@ -179,4 +230,83 @@ fn without_a_terminal_there_is_a_line_a_minute() {
     }
     assert!(said[1].contains("35.0 MiB of 100 MiB"), "{said:?}");
     assert!(said[2].contains("stalled for 50 s"), "{said:?}");
+}
+
+/// Terminals of these widths; three columns at the right edge stay free.
+const WIDTHS: [usize; 4] = [40, 80, 120, 200];
+
+/// The lines of a screen at each of the widths: none is wider, and none is cut.
+fn at_each_width(screen: &Screen, now: Instant) -> Vec<Vec<String>> {
+    let at = |width: usize| {
+        let lines = screen.lines(width - 3, now);
+        for line in &lines {
+            assert!(console::measure_text_width(line) <= width - 3, "{width}: {line}");
+        }
+        lines
+    };
+    WIDTHS.into_iter().map(at).collect()
+}
+
+/// Each part stands in a line of each width.
+fn assert_says(lines: &[Vec<String>], parts: &[&str]) {
+    for (width, lines) in WIDTHS.iter().zip(lines) {
+        for part in parts {
+            assert!(lines.iter().any(|line| line.contains(part)), "{width}, {part}: {lines:?}");
+        }
+    }
+}
+
+/// What a person sees of a `put` of a folder, from its beginning to its end, and of a `get`: in a
+/// narrow terminal the words become fewer, and the numbers stay.
+#[test]
+fn at_every_width_the_numbers_stay_and_nothing_wraps() {
+    let begin = Instant::now();
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    let name = "a very long file name of a holiday film (final) [1080p].mkv";
+    screen.listen(begin);
+    assert_says(&at_each_width(&screen, after(begin, 3)), &["waiting for the server"]);
+    screen.heard();
+    // The folder is still being walked through.
+    let found = Arc::new(FoundFiles::default());
+    (0..12_345).for_each(|_| found.add(8 * MIB));
+    screen.expect(vec![Arc::clone(&found)], begin);
+    screen.begin(&status(name, 0, 1000 * MIB), begin);
+    let lines = at_each_width(&screen, begin);
+    assert_says(&lines, &["a very", "0%", "12345"]);
+    assert!(lines[1][1].contains("of at least 12345 files"), "{lines:?}");
+    found.are_all();
+    for second in 1..=4 {
+        let now = after(begin, second);
+        screen.count(8 * MIB, 8 * MIB, now);
+        screen.advance(&status(name, second * 100 * MIB, 1000 * MIB), now);
+    }
+    let lines = at_each_width(&screen, after(begin, 4));
+    assert_says(&lines, &["40%", "100 MiB/s", "0:06 left", "12345 files", "15:"]);
+    assert!(lines[1][1].starts_with("4 of 12345 files, 0.4 of 96.4 GiB"), "{lines:?}");
+    // It stalls, loses the connection, and waits for the server.
+    assert_says(&at_each_width(&screen, after(begin, 16)), &["stalled for 12 s at 40%"]);
+    screen.wait(
+        &status(name, 0, 0).path,
+        "connection refused (attempt 3 failed; the next is in 2 s)",
+    );
+    let lines = at_each_width(&screen, after(begin, 17));
+    assert_says(&lines, &["a very", "40%"]);
+    assert!(lines[0][0].contains("no connection"), "{lines:?}");
+    assert!(lines[3][0].contains("connection refused (attempt 3 failed"), "{lines:?}");
+    screen.end(Some(&status(name, 0, 0).path), after(begin, 18));
+    // Small files have no line of their own.
+    screen.count(MIB, 0, after(begin, 18));
+    let lines = at_each_width(&screen, after(begin, 25));
+    assert_says(&lines, &["12345 files", "stalled for 7 s"]);
+    screen.close();
+    assert!(at_each_width(&screen, after(begin, 26)).iter().all(Vec::is_empty));
+
+    // `get` shows a file in the same way.
+    let mut screen = Screen::new(Viewer::Terminal, begin);
+    screen.expect(known(3, 300 * MIB), begin);
+    for second in 0..=3 {
+        screen.follow(&status(name, second * 10 * MIB, 100 * MIB), after(begin, second));
+    }
+    let lines = at_each_width(&screen, after(begin, 3));
+    assert_says(&lines, &["30%", "10.0 MiB/s", "0:07 left", "3 files"]);
 }

@@ -6,13 +6,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 #[test]
-fn a_published_file_is_for_its_owner_and_group_and_an_empty_folder_has_its_name() {
+fn a_published_file_is_for_its_owner_and_group_and_a_folder_has_its_name() {
     let disk = Disk::new();
     disk.upload(1, b"bytes");
     put(&disk.storage, id(1), &path("a.bin")).unwrap();
     let mode = fs::metadata(disk.at("5/a.bin")).unwrap().mode();
     assert_eq!(mode & 0o777 & !0o640, 0, "{mode:o}");
-    fs::create_dir(disk.at("5/taken")).unwrap();
+    // Folders alone would make way for the file.
+    fs::create_dir_all(disk.at("5/taken/below")).unwrap();
+    fs::write(disk.at("5/taken/below/other"), b"another program's").unwrap();
     disk.upload(3, b"third");
     let refused = put(&disk.storage, id(3), &path("taken"));
     assert!(matches!(refused, Err(StorageError::Exists)), "{refused:?}");

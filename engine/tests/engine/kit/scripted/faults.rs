@@ -6,37 +6,48 @@ use std::sync::{Arc, Condvar, Mutex};
 use tokio::sync::watch;
 use towline_engine::storage::{Place, Resource, StorageError};
 
-/// Holds a thread up until it is opened.
-#[derive(Clone)]
-pub(crate) struct Gate {
-    reached: Arc<watch::Sender<bool>>,
-    is_open: Arc<(Mutex<bool>, Condvar)>,
-}
+/// Holds a thread up until it is opened or dropped: so a test that fails comes to its end.
+pub(crate) struct Gate(Arc<Bar>);
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { reached: Arc::new(watch::Sender::new(false)), is_open: Arc::default() }
-    }
+struct Bar {
+    reached: watch::Sender<bool>,
+    is_open: Mutex<bool>,
+    opened: Condvar,
 }
 
 impl Gate {
+    pub(super) fn closed() -> Self {
+        let (reached, is_open) = (watch::Sender::new(false), Mutex::new(false));
+        Self(Arc::new(Bar { reached, is_open, opened: Condvar::new() }))
+    }
+
     /// Waits until a thread stands at the gate.
     pub(crate) async fn reached(&self) {
-        let mut reached = self.reached.subscribe();
+        let mut reached = self.0.reached.subscribe();
         crate::kit::soon(reached.wait_for(|reached| *reached)).await.unwrap();
     }
 
     pub(crate) fn open(&self) {
-        *locked(&self.is_open.0) = true;
-        self.is_open.1.notify_all();
+        *locked(&self.0.is_open) = true;
+        self.0.opened.notify_all();
     }
 
-    pub(super) fn wait(&self) {
-        self.reached.send_replace(true);
-        let mut is_open = locked(&self.is_open.0);
-        while !*is_open {
-            is_open = self.is_open.1.wait(is_open).unwrap();
+    /// What a thread does that comes to the gate.
+    pub(super) fn wait(&self) -> impl FnOnce() + Send + use<> {
+        let bar = Arc::clone(&self.0);
+        move || {
+            bar.reached.send_replace(true);
+            let mut is_open = locked(&bar.is_open);
+            while !*is_open {
+                is_open = bar.opened.wait(is_open).unwrap();
+            }
         }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
     }
 }
 

@@ -1,0 +1,111 @@
+//! How the connections of a command are protected, and the first contact with a server.
+
+use crate::address::ServerAddress;
+use crate::cli::arguments::ConnectArgs;
+use crate::cli::error::CliError;
+use crate::cli::known_servers::KnownServers;
+use crate::cli::output::say;
+use crate::cli::question::agrees;
+use crate::cli::runtime::block_on;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::security::{Security, is_this_machine};
+use crate::system::in_words;
+use crate::text::printable;
+use crate::token::Token;
+use std::io::{self, IsTerminal as _};
+use towline_types::Fingerprint;
+
+/// How the server is spoken to. Where its key is not known, the server is asked for it, without the
+/// token, and the person is asked whether it is the right one. Blocks.
+pub(in crate::cli) fn security(
+    connect: &ConnectArgs,
+    server: &ServerAddress,
+    token: &Token,
+) -> Result<Security, CliError> {
+    if connect.plaintext {
+        return Ok(Security::Plaintext);
+    }
+    let known_servers = KnownServers::of_person();
+    let known = match &known_servers {
+        Some(known_servers) => known_servers.key_of(server).map_err(not_usable(known_servers)),
+        None => Ok(None),
+    };
+    let is_plain = is_this_machine(server) && !connect.tls && !connect.trust_new;
+    let known = match known {
+        // The person has no home, or not this one: nothing is known, and nothing has to be.
+        Err(_) if is_plain || connect.fingerprint.is_some() => None,
+        known => known?,
+    };
+    let typed = match (connect.fingerprint, known) {
+        (Some(key), known) if known == Some(key) => return Ok(Security::Key(key)),
+        (None, Some(key)) => return Ok(Security::Key(key)),
+        (None, None) if is_plain => return Ok(Security::Plaintext),
+        (typed, _) => typed,
+    };
+    let mut stranger = Client::new(server.clone(), token.clone()).security(Security::UnknownKey);
+    let key = match block_on(stranger.key_of_server())? {
+        Ok(key) => key,
+        // The command waits for the server as for any other. Where no key was typed, it asks no
+        // more: once the server is there, it ends and says what the key is.
+        Err(failure) if failure.exit() == Exit::Resumable => {
+            return Ok(typed.map_or(Security::UnknownKey, Security::Key));
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    match typed {
+        // What was typed wrong is not remembered.
+        Some(typed) if typed != key => return Ok(Security::Key(typed)),
+        Some(_) => {}
+        None => {
+            let is_met = match &known_servers {
+                // Under another address: it has proved that it is the same server.
+                Some(known_servers) => known_servers.has(key).map_err(not_usable(known_servers))?,
+                None => false,
+            };
+            if !is_met && !connect.trust_new {
+                ask(server, key)?;
+            }
+        }
+    }
+    if let Some(known_servers) = known_servers
+        && let Err(error) = known_servers.remember(server, key)
+    {
+        say(&format!(
+            "the key of {server} could not be written to {}: {}; the next command asks again",
+            printable(&known_servers.path().display().to_string()),
+            in_words(&error)
+        ));
+    }
+    Ok(Security::Key(key))
+}
+
+fn not_usable(known_servers: &KnownServers) -> impl Fn(io::Error) -> CliError {
+    let path = printable(&known_servers.path().display().to_string()).to_string();
+    move |error| {
+        CliError::new(
+            Exit::Refused,
+            format!("{path}, which has the keys of servers, cannot be read: {}", in_words(&error)),
+        )
+    }
+}
+
+/// Asks the person whether that is the key of the server.
+fn ask(server: &ServerAddress, key: Fingerprint) -> Result<(), CliError> {
+    let not_known = format!("{server} is not known yet; its key is {key}");
+    if !io::stdin().is_terminal() {
+        let error = CliError::new(Exit::Refused, format!("{not_known}, and nothing was sent"));
+        return Err(error.advising(
+            "compare it with the key that the server prints when it starts, and add --fingerprint \
+             and the key; --trust-new takes the key without a question",
+        ));
+    }
+    if agrees(&format!(
+        "{server} is not known yet. Its key is\n  {key}\n\
+         The server prints its key when it starts.\n\
+         Is it the right one"
+    )) {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Refused, "the key was not accepted, and nothing was sent"))
+}

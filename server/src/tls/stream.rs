@@ -1,0 +1,258 @@
+//! The two halves of an encrypted connection.
+//!
+//! Both share the state of TLS. Nothing waits while it holds the lock on it: encrypted bytes are read
+//! from the socket into a buffer first, and then decrypted. What is written counts as written when
+//! the kernel has taken it, so a caller knows how much really waits, as on a plain connection.
+
+use super::TlsIdentity;
+use crate::socket::{BlockingRead, Receiver, Sender};
+use rustls::ServerConnection;
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+
+/// The most encrypted bytes that are read at a time: four full records of TLS.
+const READ_BYTES: usize = 64 << 10;
+
+/// The most bytes that are encrypted before they are handed to the kernel.
+const WRITE_BYTES: usize = 64 << 10;
+
+type Shared = Arc<Mutex<ServerConnection>>;
+
+/// See the module's description.
+pub(crate) struct TlsReceiver {
+    socket: Receiver,
+    tls: Shared,
+    encrypted: Encrypted,
+}
+
+/// See the module's description.
+pub(crate) struct TlsSender {
+    socket: Sender,
+    tls: Shared,
+    /// Encrypted bytes that the kernel has not taken yet.
+    encrypted: Vec<u8>,
+    /// How many of them it has taken.
+    sent: usize,
+    /// How many bytes of the caller's they stand for.
+    accepted: usize,
+}
+
+/// Bytes from the socket that are not decrypted yet. A connection on which nothing comes has no
+/// memory for them.
+#[derive(Default)]
+struct Encrypted {
+    bytes: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+/// Makes the connection with that client encrypted.
+///
+/// Cancel-safe enough: the connection is dropped.
+///
+/// # Errors
+/// Where the client speaks no TLS 1.3, or ends the connection.
+pub(crate) async fn accept(
+    identity: &TlsIdentity,
+    socket: (Receiver, Sender),
+) -> io::Result<(TlsReceiver, TlsSender)> {
+    let mut tls = ServerConnection::new(identity.config()).map_err(io::Error::other)?;
+    tls.set_buffer_limit(Some(WRITE_BYTES));
+    let tls = Arc::new(Mutex::new(tls));
+    let (receiver, sender) = socket;
+    let encrypted = Encrypted::default();
+    let mut receiver = TlsReceiver { socket: receiver, tls: Arc::clone(&tls), encrypted };
+    let mut sender = TlsSender { socket: sender, tls, encrypted: Vec::new(), sent: 0, accepted: 0 };
+    loop {
+        let (is_handshaking, wants_write) = {
+            let tls = receiver.tls();
+            (tls.is_handshaking(), tls.wants_write())
+        };
+        if wants_write {
+            sender.flush().await?;
+        } else if !is_handshaking {
+            return Ok((receiver, sender));
+        } else if let Err(error) = receiver.hear().await {
+            // The client is told what was wrong, as far as the socket takes it at once.
+            let _ = sender.flush().await;
+            return Err(error);
+        }
+    }
+}
+
+fn lock(tls: &Shared) -> MutexGuard<'_, ServerConnection> {
+    tls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TlsReceiver {
+    fn tls(&self) -> MutexGuard<'_, ServerConnection> {
+        lock(&self.tls)
+    }
+
+    /// Hears one piece of the handshake.
+    async fn hear(&mut self) -> io::Result<()> {
+        let count = std::future::poll_fn(|context| self.poll_encrypted(context)).await?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        while self.decrypt()? {}
+        Ok(())
+    }
+
+    /// Reads from the socket; returns how many bytes are there to be decrypted, 0 at its end.
+    fn poll_encrypted(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Encrypted { bytes, begin, end } = &mut self.encrypted;
+        if begin < end {
+            return Poll::Ready(Ok(*end - *begin));
+        }
+        bytes.resize(READ_BYTES, 0);
+        let mut room = ReadBuf::new(bytes);
+        match Pin::new(&mut self.socket).poll_read(context, &mut room) {
+            Poll::Ready(read) => {
+                read?;
+                (*begin, *end) = (0, room.filled().len());
+                Poll::Ready(Ok(*end))
+            }
+            Poll::Pending => {
+                self.encrypted = Encrypted::default();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Decrypts as much as there is room for; whether there may be more.
+    fn decrypt(&mut self) -> io::Result<bool> {
+        let Encrypted { bytes, begin, end } = &mut self.encrypted;
+        if begin == end {
+            return Ok(false);
+        }
+        let mut tls = lock(&self.tls);
+        *begin += tls.read_tls(&mut &bytes[*begin..*end])?;
+        tls.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        Ok(true)
+    }
+}
+
+impl BlockingRead for TlsReceiver {
+    fn set_read_deadline(&mut self, until: Option<Instant>) {
+        self.socket.set_read_deadline(until);
+    }
+}
+
+impl AsyncRead for TlsReceiver {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        loop {
+            // What is decrypted already. None is the orderly end of the client's half; an end of the
+            // connection without it is an error, since bytes may have been cut off (RFC 8446,
+            // section 6.1).
+            let taken = this.tls().reader().read(buffer.initialize_unfilled());
+            match taken {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Ok(count) => {
+                    buffer.advance(count);
+                    if buffer.remaining() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            match this.decrypt() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                // What came before the damage counts; TLS says the same error at the next read.
+                Err(_) if buffer.filled().len() > before => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_encrypted(context))? == 0 {
+                // From here on the reader says how the connection has ended.
+                this.tls().read_tls(&mut io::empty())?;
+            }
+        }
+    }
+}
+
+impl TlsSender {
+    /// Hands encrypted bytes to the kernel until it has all of them.
+    fn poll_encrypted(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.sent < self.encrypted.len() {
+                let rest = &self.encrypted[self.sent..];
+                match ready!(Pin::new(&mut self.socket).poll_write(context, rest))? {
+                    0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                    count => self.sent += count,
+                }
+            }
+            self.encrypted.clear();
+            self.sent = 0;
+            let mut tls = lock(&self.tls);
+            if !tls.wants_write() {
+                return Poll::Ready(Ok(()));
+            }
+            while tls.wants_write() {
+                tls.write_tls(&mut self.encrypted)?;
+            }
+        }
+    }
+
+    /// Encrypts what there is room for, and hands it to the kernel.
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.accepted == 0 {
+            // The caller says the same bytes again until they count as written.
+            ready!(self.poll_encrypted(context))?;
+            self.accepted = lock(&self.tls).writer().write_vectored(slices)?;
+        }
+        ready!(self.poll_encrypted(context))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.accepted)))
+    }
+}
+
+impl AsyncWrite for TlsSender {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_encrypted(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        lock(&this.tls).send_close_notify();
+        ready!(this.poll_encrypted(context))?;
+        Pin::new(&mut this.socket).poll_shutdown(context)
+    }
+}
