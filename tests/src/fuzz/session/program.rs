@@ -510,8 +510,12 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// A connection that was not ended is cut.
+    /// A connection that was not ended is cut. The listener may be at work in another thread at this
+    /// moment, and an abort takes effect only where it waits the next time.
     fn drop(&mut self) {
+        if let Ok(mut questions) = self.questions.lock() {
+            questions.cut();
+        }
         self.listener.abort();
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Questions {
     is_unknown: bool,
     /// The client has closed its sending half, or is about to: what takes long is cut off.
     is_ending: bool,
+    /// The client has broken the connection.
+    is_cut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,15 @@ impl Questions {
 
     pub(super) fn is_ending(&self) -> bool {
         self.is_ending
+    }
+
+    /// The client breaks the connection: what waits is not sent, and nothing that comes is compared.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// From now on anything may have been asked.
