@@ -193,10 +193,11 @@ impl Tree<'_> {
         let mut reserved = Vec::new();
         let mut at = folder;
         while let Some(node_id) = at {
-            let Some(node) = node_row::by_id(self.connection, node_id)? else { break };
-            if !node.is_reserved() {
+            // Nearly always nothing is to be told, and the whole row need not be read.
+            if !self.is_reserved_folder(node_id)? {
                 break;
             }
+            let Some(node) = node_row::by_id(self.connection, node_id)? else { break };
             at = node.parent_id;
             reserved.push(node);
         }
@@ -213,6 +214,12 @@ impl Tree<'_> {
             self.record(change_id, Kind::NEW, &node, None, now)?;
         }
         Ok(first + count)
+    }
+
+    fn is_reserved_folder(self, folder: NodeId) -> Result<bool, CatalogError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM nodes WHERE node_id = $1 AND place_rev = $2)";
+        let reserved = [folder.to_i64(), ChangeId::MIN.to_i64()];
+        Ok(self.connection.prepare_cached(sql)?.query_row(reserved, |row| row.get(0))?)
     }
 
     /// Records that a node is gone for good, and deletes its row.

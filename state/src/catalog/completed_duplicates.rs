@@ -63,6 +63,10 @@ pub(super) fn same_place(
     path: &DocumentPath,
     on_conflict: OnConflict,
 ) -> Result<Vec<Document>, CatalogError> {
+    // Few new files have bytes that are there already, and this look is all that the others need.
+    if !has_completed(connection, content)? {
+        return Ok(Vec::new());
+    }
     let Content { user_id, filesize, blake3 } = content;
     // A folder that is only a twin of the one that was asked for is another place.
     let Some(exact) = folder::look(connection, user_id, path.folder())?.exact else {
@@ -122,6 +126,14 @@ pub(super) fn same_bytes(
     let mut found = readable(connection, &sql, wanted)?;
     found.retain(|document| document.file_path.is_some());
     Ok(found)
+}
+
+fn has_completed(connection: &Connection, content: Content) -> Result<bool, CatalogError> {
+    let Content { user_id, filesize, blake3 } = content;
+    let sql = "SELECT EXISTS (SELECT 1 FROM documents WHERE user_id = $1 AND filesize = $2 \
+               AND blake3 = $3 AND created_at IS NOT NULL)";
+    let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
+    Ok(connection.prepare_cached(sql)?.query_row(wanted, |row| row.get(0))?)
 }
 
 pub(super) fn has_completed_of_size(

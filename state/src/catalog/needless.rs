@@ -4,6 +4,7 @@ use super::completed_duplicates::{Content, same_place};
 use super::document::{Document, NewDocument};
 use super::error::CatalogError;
 use super::find::{Found, find};
+use super::forgotten_upload;
 use rusqlite::Connection;
 use towline_types::FileHash;
 
@@ -45,11 +46,12 @@ pub(super) fn needless<N>(
             return Ok(Some(Created::SamePlace(documents)));
         }
     }
-    if unless.unfinished {
-        let found = find(connection, new.user_id, &new.path, new.length.bound(), None)?;
-        if found.unfinished.is_some() {
-            return Ok(Some(Created::Found(Box::new(found))));
-        }
+    let (user_id, filesize) = (new.user_id, new.length.bound());
+    if unless.unfinished
+        && forgotten_upload::find(connection, user_id, &new.path, filesize)?.is_some()
+    {
+        let found = find(connection, user_id, &new.path, filesize, None)?;
+        return Ok(Some(Created::Found(Box::new(found))));
     }
     Ok(None)
 }
