@@ -181,10 +181,14 @@ impl<'a> Source<'a> {
                 names.push(entry.file_name());
             }
         }
-        // The key comes last: once it is there, all of them are.
-        names.sort_by_key(|name| name.to_string_lossy().ends_with(".pk8"));
-        let is_key = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".pk8");
-        let has_key = names.iter().any(|name| is_key(name) && to.join(name).exists());
+        // Keys come last: once the last of them is there, all files are.
+        names.sort_by_cached_key(|name| (is_key(name), name.clone()));
+        let mut has_key = names.last().is_some_and(|name| is_key(name) && to.join(name).exists());
+        // A key that is not of the backup belongs to a server that has worked here since.
+        for entry in to.read_dir().map_err(failed("read", &to))? {
+            let name = entry.map_err(failed("read", &to))?.file_name();
+            has_key |= is_key(&name) && !names.contains(&name);
+        }
         if has_key {
             return Ok(Keys::Kept);
         }
@@ -210,6 +214,10 @@ impl<'a> Source<'a> {
         };
         copied().map_err(failed("copy to", &to))
     }
+}
+
+fn is_key(name: &std::ffi::OsString) -> bool {
+    name.to_string_lossy().ends_with(".pk8")
 }
 
 /// Refuses a data folder that is not, and cannot become, the one of that store.

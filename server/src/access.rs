@@ -1,4 +1,5 @@
-//! Ends a connection when its token expires, and soon after its user was removed.
+//! Ends a connection when its token expires, and soon after its user was removed or the key of its
+//! token was retired.
 //!
 //! The catalog is asked whether the user is still there. Its answer is valid for
 //! `Timings::recheck` (30 s), beginning with the login. The next question is asked after two
@@ -7,7 +8,7 @@
 //! catalog is too busy to say so.
 
 use crate::shared::Shared;
-use crate::token::TokenError;
+use crate::token::{Identity, TokenError};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,14 +17,12 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Reply, User};
-use towline_types::{Timestamp, UserId};
 
 /// See the module's description.
 pub(crate) struct Access {
     server: Arc<Shared>,
-    user: UserId,
-    /// When the token ends.
-    expires_at: Timestamp,
+    /// What the token says.
+    identity: Identity,
     /// Until when the last yes holds.
     holds_until: Instant,
     /// When the next look begins.
@@ -35,16 +34,25 @@ pub(crate) struct Access {
 /// What is said of a user who was removed.
 pub(crate) const REMOVED: &str = "this account was removed on the server";
 
+/// What is said of a token that is not good.
+pub(crate) fn refusal(error: TokenError) -> ErrorReply {
+    let code = match error {
+        TokenError::Expired => Code::AuthExpired,
+        TokenError::OtherServer | TokenError::UnknownKey | TokenError::Bad => Code::Unauthorized,
+    };
+    ErrorReply::new(code, error.to_string())
+}
+
 /// Before a catalog that was busy is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Access {
-    /// For a user who has logged in just now.
-    pub(crate) fn granted(server: Arc<Shared>, user: UserId, expires_at: Timestamp) -> Self {
+    /// For a user who has logged in just now with that token.
+    pub(crate) fn granted(server: Arc<Shared>, identity: Identity) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep_until(now));
         let mut access =
-            Self { server, user, expires_at, holds_until: now, next_look: now, look: None, timer };
+            Self { server, identity, holds_until: now, next_look: now, look: None, timer };
         access.renew();
         access
     }
@@ -62,7 +70,7 @@ impl Access {
             // that the task does.
             let now = Instant::now();
             if now >= self.holds_until {
-                tracing::warn!(user = %self.user, "it was not known in time whether a user still may be here");
+                tracing::warn!(user = %self.identity.user, "it was not known in time whether a user still may be here");
                 return Poll::Ready(ErrorReply::new(Code::Internal, UNKNOWN));
             }
             let Some(look) = &mut self.look else {
@@ -70,11 +78,10 @@ impl Access {
                     ready!(self.timer.as_mut().poll(context));
                     continue;
                 }
-                if self.server.engine.clock().now() >= self.expires_at {
-                    let error = TokenError::Expired.to_string();
-                    return Poll::Ready(ErrorReply::new(Code::AuthExpired, error));
+                if let Err(error) = self.token_holds() {
+                    return Poll::Ready(refusal(error));
                 }
-                self.look = Some(self.server.engine.user(self.user));
+                self.look = Some(self.server.engine.user(self.identity.user));
                 self.timer.as_mut().reset(self.holds_until);
                 continue;
             };
@@ -91,16 +98,28 @@ impl Access {
         }
     }
 
+    /// What can be told without the catalog: whether the token has ended, or its key was retired.
+    fn token_holds(&self) -> Result<(), TokenError> {
+        if self.server.engine.clock().now() >= self.identity.expires_at {
+            return Err(TokenError::Expired);
+        }
+        match self.server.tokens.has_key(self.identity.key) {
+            true => Ok(()),
+            false => Err(TokenError::UnknownKey),
+        }
+    }
+
     fn renew(&mut self) {
         let now = Instant::now();
         let hold = self.server.timings.recheck;
         self.holds_until = now + hold;
-        let left = self.expires_at.get().saturating_sub(self.server.engine.clock().now().get());
+        let left =
+            self.identity.expires_at.get().saturating_sub(self.server.engine.clock().now().get());
         self.look_at(now + (hold * 2 / 3).min(Duration::from_millis(left)));
     }
 
     fn look_again(&mut self, error: &CatalogError) {
-        tracing::debug!(%error, user = %self.user, "a user could not be looked up");
+        tracing::debug!(%error, user = %self.identity.user, "a user could not be looked up");
         self.look_at((Instant::now() + AGAIN).min(self.holds_until));
     }
 

@@ -5,6 +5,7 @@ mod documents;
 mod expire;
 mod first_start;
 mod keep;
+mod key;
 mod listen;
 mod output;
 mod people;
@@ -22,6 +23,7 @@ pub use backup::BackupArgs;
 pub use documents::DocumentsArgs;
 pub use expire::ExpireArgs;
 pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
+pub use key::KeyArgs;
 pub use listen::{BadAddress, ListenAddress};
 pub use people::{TokenArgs, UserArgs};
 pub use restore::RestoreArgs;
@@ -70,6 +72,8 @@ enum Command {
     User(UserArgs),
     /// Print a token for a user
     Token(TokenArgs),
+    /// List the keys that sign tokens, add one, retire one
+    Key(KeyArgs),
     /// Read every document back and say which are not as they were uploaded
     Verify(VerifyArgs),
     /// List the documents of all users, or of one
@@ -114,6 +118,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => serve(before).map(|()| true),
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => people::token(token, &token.store.or(before)).map(|()| true),
+        Some(Command::Key(key)) => key::run(key, &key.store.or(before)).map(|()| true),
         Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
         Some(Command::Documents(documents)) => {
             documents::run(documents, &documents.store.or(before)).map(|()| true)

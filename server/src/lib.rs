@@ -24,5 +24,5 @@ mod user_numbers;
 
 pub use config::{Config, Timings};
 pub use log::LogFormat;
-pub use run::{Reloader, RunError, Server, run};
+pub use run::{Reloaded, Reloader, RunError, Server, run};
 pub use tls::{TlsError, TlsFiles};

@@ -51,19 +51,27 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// Reads the server's certificate once more, where it was renewed.
+/// Reads the server's certificate and the keys of tokens once more, where they were renewed.
 #[derive(Clone)]
 pub struct Reloader(Arc<Shared>);
 
+/// What was read once more. What could not be read stays as it was before.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// By what clients recognise the server.
+    pub certificate: Result<Fingerprint, TlsError>,
+    /// How many keys check tokens.
+    pub token_keys: Result<usize, KeyError>,
+}
+
 impl Reloader {
-    /// New connections get the certificate that is in the files now. Where it cannot be used, they
-    /// get the one of before. Returns by what clients recognise the server. Blocks.
-    ///
-    /// # Errors
-    /// Where the files cannot be read, or have no certificate with its key.
-    pub fn reload(&self) -> Result<Fingerprint, TlsError> {
-        self.0.tls.reload()?;
-        Ok(self.0.tls.fingerprint())
+    /// New connections get the certificate that is in the files now, and tokens are checked with the
+    /// keys that are there now: on open connections too, within the time of the check. Blocks.
+    #[must_use]
+    pub fn reload(&self) -> Reloaded {
+        let Shared { tls, tokens, .. } = &*self.0;
+        let certificate = tls.reload().map(|()| tls.fingerprint());
+        Reloaded { certificate, token_keys: tokens.reload() }
     }
 }
 
@@ -98,7 +106,7 @@ impl Server {
         self.shared.tls.fingerprint()
     }
 
-    /// What reads the certificate once more while the server serves.
+    /// What reads the certificate and the keys once more while the server serves.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader(Arc::clone(&self.shared))

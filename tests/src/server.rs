@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use towline_engine::Clock;
-use towline_server::{Config, RunError, Server};
+use towline_server::{Config, Reloaded, Reloader, RunError, Server};
 use towline_types::Timestamp;
 
 /// A clock that runs like the system's clock and that a test can move forward.
@@ -80,6 +80,7 @@ pub struct TestServer {
 
 struct Running {
     address: SocketAddr,
+    reloader: Reloader,
     stop: CancellationToken,
     task: JoinHandle<Result<(), RunError>>,
 }
@@ -137,6 +138,15 @@ impl TestServer {
         RawClient::login(self.address(), &self.user.token).await
     }
 
+    /// Has the server read its certificate and its keys again, as SIGHUP does.
+    ///
+    /// # Panics
+    /// Where the server is stopped.
+    #[must_use]
+    pub fn reload(&self) -> Reloaded {
+        self.running.as_ref().expect("the server runs").reloader.reload()
+    }
+
     /// Stops the server in good order, as SIGTERM does.
     ///
     /// # Panics
@@ -170,10 +180,10 @@ impl TestServer {
         listener.set_nonblocking(true).expect("a socket");
         let listener = TcpListener::from_std(listener).expect("a socket");
         let address = listener.local_addr().expect("an address");
-        let stop = CancellationToken::new();
+        let (stop, reloader) = (CancellationToken::new(), server.reloader());
         let shutdown = stop.clone().cancelled_owned();
         let task = tokio::spawn(server.serve(listener, shutdown));
-        self.running = Some(Running { address, stop, task });
+        self.running = Some(Running { address, reloader, stop, task });
         Ok(())
     }
 

@@ -146,7 +146,7 @@ impl Site {
         });
         let keys = self.path().join("keys");
         let tokens = Tokens::open(&keys, &store, Clock::system()).expect("a key");
-        tokens.issue(user, Timestamp::MIN, ttl).expect("a token")
+        tokens.issue(user, Timestamp::MIN, ttl).expect("a token").token
     }
 
     /// The folder of the published documents of a user.

@@ -8,6 +8,7 @@ pub mod block;
 mod digest;
 pub mod file_hash;
 mod fingerprint;
+mod hexadecimal;
 pub mod limits;
 mod metadata;
 pub mod name;
@@ -16,6 +17,7 @@ mod node_path;
 mod number;
 mod on_conflict;
 mod store_id;
+mod token_id;
 
 pub use block::{BlockHasher, BlockIndex};
 pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
@@ -29,3 +31,4 @@ pub use number::{
 };
 pub use on_conflict::OnConflict;
 pub use store_id::{BadStoreId, StoreId};
+pub use token_id::{BadKeyId, BadTokenId, KeyId, TokenId};

@@ -1,5 +1,6 @@
 //! The identity of a server's store.
 
+use crate::hexadecimal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -23,30 +24,13 @@ impl FromStr for StoreId {
     type Err = BadStoreId;
 
     fn from_str(text: &str) -> Result<Self, BadStoreId> {
-        let digits = text.as_bytes();
-        if digits.len() != 2 * BYTES {
-            return Err(BadStoreId);
-        }
-        let mut bytes = [0; BYTES];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-/// Only lower case: one store has one spelling.
-fn digit(character: u8) -> Result<u8, BadStoreId> {
-    match character {
-        b'0'..=b'9' => Ok(character - b'0'),
-        b'a'..=b'f' => Ok(character - b'a' + 10),
-        _ => Err(BadStoreId),
+        hexadecimal::parse(text).map(Self).ok_or(BadStoreId)
     }
 }
 
 impl fmt::Display for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hexadecimal::write(&self.0, f)
     }
 }
 

@@ -60,9 +60,9 @@ pub(super) fn welcome(
         Err(_) => add(&folder, &catalog, "first", None, clock.now())?,
     };
     let tokens = Tokens::open(&folder.keys_path(), &catalog.store(), clock)?;
-    let token = tokens.issue(user.user_id, user.created_at, TTL)?;
+    let issued = tokens.issue(user.user_id, user.created_at, TTL)?;
     let path = token_path(&folder, &user);
-    write_token(&path, &token)?;
+    write_token(&path, &issued.token)?;
     catalog.close().wait()?;
     let name = user.name;
     let address = reachable(address);

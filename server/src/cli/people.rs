@@ -109,8 +109,8 @@ pub(super) fn token(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<
     let (folder, catalog) = open(store)?;
     let user = find(&catalog, &arguments.user)?;
     let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
-    let token = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
-    writeln!(std::io::stdout(), "{token}").context(NOT_WRITTEN)?;
+    let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
+    writeln!(std::io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
     catalog.close().wait()?;
     Ok(())
 }

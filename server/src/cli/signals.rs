@@ -1,8 +1,9 @@
 //! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have
 //! another meaning for many programs are logged and change nothing, although their default is to end
-//! the process. SIGHUP has the server read its certificate once more, and changes nothing else.
+//! the process. SIGHUP has the server read its certificate and the keys of tokens once more, and
+//! changes nothing else.
 
-use crate::Reloader;
+use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,8 +57,8 @@ pub(super) fn pass_over() -> io::Result<()> {
     Ok(())
 }
 
-/// SIGHUP: of `systemctl reload`, of a program that has renewed the certificate, or of a terminal that
-/// was closed.
+/// SIGHUP: of `systemctl reload`, of a program that has renewed the certificate, of an operator who has
+/// added or retired a key, or of a terminal that was closed.
 pub(super) struct Hangup(Signal);
 
 impl Hangup {
@@ -66,25 +67,39 @@ impl Hangup {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Has the certificate read again at each signal.
+    /// Has the certificate and the keys of tokens read again at each signal.
     pub(super) fn reloads(mut self, reloader: Reloader) {
         tokio::spawn(async move {
             while self.0.recv().await.is_some() {
                 let reloader = reloader.clone();
                 match tokio::task::spawn_blocking(move || reloader.reload()).await {
-                    Ok(Ok(key)) => tracing::info!(
-                        signal = "SIGHUP",
-                        %key,
-                        "the certificate was read again; settings are read only at the start"
-                    ),
-                    Ok(Err(error)) => tracing::warn!(
-                        signal = "SIGHUP",
-                        %error,
-                        "the certificate was not read again, and the one of before is used"
-                    ),
+                    Ok(reloaded) => tell(&reloaded),
                     Err(_) => return,
                 }
             }
         });
+    }
+}
+
+fn tell(reloaded: &Reloaded) {
+    match &reloaded.certificate {
+        Ok(key) => tracing::info!(
+            signal = "SIGHUP",
+            %key,
+            "the certificate was read again; settings are read only at the start"
+        ),
+        Err(error) => tracing::warn!(
+            signal = "SIGHUP",
+            %error,
+            "the certificate was not read again, and the one of before is used"
+        ),
+    }
+    match &reloaded.token_keys {
+        Ok(count) => tracing::info!(signal = "SIGHUP", count, "the keys of tokens were read again"),
+        Err(error) => tracing::warn!(
+            signal = "SIGHUP",
+            %error,
+            "the keys of tokens were not read again, and those of before are used"
+        ),
     }
 }

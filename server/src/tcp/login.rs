@@ -3,9 +3,9 @@
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
 use super::{Arrival, Privacy};
-use crate::access::REMOVED;
+use crate::access::{REMOVED, refusal};
 use crate::shared::Shared;
-use crate::token::TokenError;
+use crate::token::{Identity, TokenError};
 use tokio::io::AsyncRead;
 use tokio::time::timeout_at;
 use towline_engine::log;
@@ -17,13 +17,12 @@ use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, LOWEST_VERSION, Request, VERSION, common_version};
 use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::User;
-use towline_types::Timestamp;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What became of a stranger.
 pub(crate) enum Login {
-    /// Somebody we know, until then.
-    User(User, Timestamp),
+    /// A user, and what the token says.
+    User(User, Identity),
     /// Tell them why not, and close.
     Refused(ErrorReply),
     /// They do not speak Towline: what they can read of that, and close.
@@ -109,22 +108,21 @@ async fn check<R: AsyncRead + Unpin>(
         return Login::Refused(error);
     }
     if hello.token.len() > TOKEN_BYTES_MAX {
-        return refused(Code::Unauthorized, TokenError::Bad.to_string());
+        return Login::Refused(refusal(TokenError::Bad));
     }
     let identity = match shared.tokens.check(&hello.token) {
         Ok(identity) => identity,
-        Err(error @ TokenError::Expired) => return refused(Code::AuthExpired, error.to_string()),
-        Err(error @ TokenError::Bad) => return refused(Code::Unauthorized, error.to_string()),
+        Err(error) => return Login::Refused(refusal(error)),
     };
     match shared.engine.user(identity.user).await {
         // Issued to an earlier user of that number, whose catalog was lost.
         Ok(Some(user)) if identity.issued_at_secs < user.created_at.as_secs() => {
-            refused(Code::Unauthorized, TokenError::Bad.to_string())
+            Login::Refused(refusal(TokenError::Bad))
         }
         Ok(Some(user)) if user.removed_at.is_none() => {
             reader.set_limits(FrameLimits::SERVER);
             tracing::debug!(user = user.name, client = hello.client, "logged in");
-            Login::User(user, identity.expires_at)
+            Login::User(user, identity)
         }
         Ok(_) => refused(Code::Unauthorized, REMOVED),
         Err(error) => {

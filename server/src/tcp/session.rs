@@ -83,13 +83,13 @@ where
         () = stopping.cancelled() => Login::Refused(stopping_error()),
     };
     match login {
-        Login::User(user, expires_at) => {
+        Login::User(user, identity) => {
             outgoing.push(&Reply::Welcome(login::welcome(&user, &shared)));
             let (session, events) =
                 shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
             let connection = Connection {
                 user: user.user_id,
-                access: Access::granted(Arc::clone(&shared), user.user_id, expires_at),
+                access: Access::granted(Arc::clone(&shared), identity),
                 source: ReaderSlot::new(reader),
                 outgoing,
                 session,

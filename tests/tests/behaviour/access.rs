@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use towline_protocol::request::Ping;
 use towline_protocol::{Code, Request, frame};
+use towline_server::token::SigningKeys;
 use towline_tests::process::{output, towlined};
 use towline_tests::raw_client::{RawClient, ZERO, find, hello};
 use towline_tests::server::TestServer;
@@ -101,6 +102,27 @@ async fn a_token_that_expires_ends_its_connections() {
     let since = Instant::now();
     raw.error_on(ZERO, Code::AuthExpired).await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_retired_ends_the_connections_of_its_tokens() {
+    let server = server().await;
+    let keys = server.site.path().join("keys");
+    let old = SigningKeys::find(&keys).unwrap().signer().id();
+    SigningKeys::add(&keys).unwrap();
+    assert_eq!(server.reload().token_keys.unwrap(), 2);
+    let new = server.site.token(server.user.id, Duration::from_secs(1000));
+    let mut stays = RawClient::login(server.address(), &new).await;
+    let pings = frame::control(&Request::Ping(Ping { channel: ZERO }));
+    let flood = tokio::spawn(flood(server.address(), server.user.token.clone(), pings));
+    server.client().await.ping().await;
+    SigningKeys::find(&keys).unwrap().retire(&keys, old).unwrap();
+    assert_eq!(server.reload().token_keys.unwrap(), 1);
+    let since = Instant::now();
+    let (ended, last) = flood.await.unwrap();
+    assert!(is_said(&last, Code::Unauthorized), "{last}");
+    assert!(ended.saturating_duration_since(since) < HOLDS + SLACK);
+    stays.ping().await;
 }
 
 /// Where the catalog cannot tell whether a user was removed, the user must not stay connected.

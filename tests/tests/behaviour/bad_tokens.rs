@@ -1,12 +1,14 @@
 //! Tokens that the server refuses: malformed or too long ones; other algorithms than EdDSA and
 //! other keys; an expiry in the past, missing or not a number; headers that name a key or a place
 //! to get one from. All are answered with `unauthorized` or `auth_expired` and one text for each
-//! code, and the server closes the connection.
+//! code, and the server closes the connection. Only a token that looks like one of another server,
+//! or like one of a key that was retired, is told so.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use towline_protocol::Code;
+use towline_server::token::SigningKeys;
 use towline_state::catalog::Peek;
 use towline_tests::raw_client::{RawClient, ZERO, upload};
 use towline_tests::server::TestServer;
@@ -96,7 +98,6 @@ async fn bad_tokens_are_refused_with_one_text() {
         ("SQL in kid", in_header(|header| header.kid = Some("x' UNION SELECT 'k' --".to_owned()))),
         ("jku", in_header(|header| header.jku = Some("http://127.0.0.1:1/keys".to_owned()))),
         ("iss missing", with(json!({"iss": null}))),
-        ("iss of another store", with(json!({"iss": "5f1c0a9e7b3d42688e21c4f09d6ab735"}))),
         ("iss upper case", with(json!({"iss": iss.to_uppercase() + " "}))),
         ("iat missing", with(json!({"iat": null}))),
         ("iat before its user", with(json!({"iat": now() - 3600}))),
@@ -109,6 +110,16 @@ async fn bad_tokens_are_refused_with_one_text() {
         ("sub a name", with(json!({"sub": "ada"}))),
         ("sub SQL", with(json!({"sub": "1 OR 1=1"}))),
         ("nbf in an hour", with(json!({"nbf": now() + 3600}))),
+        ("jti no id", with(json!({"jti": "../../../../dev/null"}))),
+        ("crit", signed(site, &Header { crit: Some(vec!["exp".to_owned()]), ..eddsa() }, &good)),
+        ("jku, with a good signature", {
+            let jku = Some("http://127.0.0.1:1/keys".to_owned());
+            signed(site, &Header { jku, ..eddsa() }, &good)
+        }),
+        ("its own claims with another signature", {
+            let foreign = signed(&foreign, &eddsa(), &good);
+            format!("{}.{}.{}", parts[0], parts[1], foreign.rsplit('.').next().unwrap())
+        }),
     ];
     let mut texts = Vec::new();
     for (what, token) in &bad {
@@ -124,6 +135,24 @@ async fn bad_tokens_are_refused_with_one_text() {
     refused(&server, &with(json!({"exp": 0})), Code::AuthExpired).await;
     assert_eq!(site.on_disk(), before);
     assert!(site.state().uploads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_server_or_of_a_retired_key_is_told_so() {
+    let (server, other) = (TestServer::start().await, TestServer::start().await);
+    let told = refused(&server, &other.user.token, Code::Unauthorized).await;
+    assert_eq!(told, "this token was issued by another server");
+    let keys = server.site.path().join("keys");
+    let old = SigningKeys::find(&keys).unwrap().signer().id();
+    SigningKeys::add(&keys).unwrap();
+    SigningKeys::find(&keys).unwrap().retire(&keys, old).unwrap();
+    // The server has not read its keys again.
+    RawClient::login(server.address(), &server.user.token).await;
+    assert_eq!(server.reload().token_keys.unwrap(), 1);
+    let told = refused(&server, &server.user.token, Code::Unauthorized).await;
+    assert!(told.contains("is not in use on this server"), "{told}");
+    let new = server.site.token(server.user.id, Duration::from_secs(60));
+    RawClient::login(server.address(), &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
