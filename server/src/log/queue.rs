@@ -11,12 +11,20 @@ use std::time::{Duration, Instant};
 /// The most that waits. As much again may be in the hands of the thread.
 const BYTES_MAX: usize = 1 << 20;
 
+/// How long the thread lets lines gather before it writes them. A server that takes thousands of
+/// small files a second has a line for each, and to wake the thread for each of them cost a sixth of
+/// what the files themselves cost.
+const GATHERING: Duration = Duration::from_millis(10);
+
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     format: LogFormat,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Wakes the thread.
+    filled: Condvar,
+    /// Wakes those who wait until all is written.
+    written: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +34,10 @@ struct State {
     lines: u64,
     /// Lines that were left out since that was last written.
     left_out: u64,
+    /// The thread has lines, which gather or are being written. Then no further line wakes it.
     is_writing: bool,
+    /// Lines gather no longer.
+    is_urgent: bool,
 }
 
 impl Queue {
@@ -68,7 +79,11 @@ impl Queue {
             state.bytes.push(b'\n');
         }
         state.lines += 1;
-        self.changed.notify_all();
+        let is_half_full = state.bytes.len() >= BYTES_MAX / 2;
+        if !state.is_writing || is_half_full && !std::mem::replace(&mut state.is_urgent, true) {
+            state.is_writing = true;
+            self.filled.notify_one();
+        }
     }
 
     /// Waits until nothing waits to be written, but not for longer than that.
@@ -80,7 +95,9 @@ impl Queue {
             if left.is_zero() {
                 return;
             }
-            let waited = self.changed.wait_timeout(state, left);
+            state.is_urgent = true;
+            self.filled.notify_one();
+            let waited = self.written.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -91,9 +108,13 @@ impl Queue {
         loop {
             while state.bytes.is_empty() {
                 state.is_writing = false;
-                self.changed.notify_all();
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.written.notify_all();
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            let gathers = |state: &mut State| !state.is_urgent;
+            let gathered = self.filled.wait_timeout_while(state, GATHERING, gathers);
+            state = gathered.unwrap_or_else(PoisonError::into_inner).0;
+            state.is_urgent = false;
             state.is_writing = true;
             batch.clear();
             std::mem::swap(&mut batch, &mut state.bytes);
