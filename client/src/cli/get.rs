@@ -193,7 +193,7 @@ impl Run {
         for source in sources {
             let what = source.to_string();
             // With -o it gets another name here, or none.
-            let keeps_name = matches!(self.goal, Goal::Into(_));
+            let keeps_name = matches!(self.goal, Goal::Into(_) | Goal::IntoNew(_));
             match First::of(source, keeps_name, lister, &self.progress).await {
                 Ok(first) => return Ok(Some((what, first))),
                 Err(failure) if is_one || !failure.is_of_one_thing() => {

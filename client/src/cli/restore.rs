@@ -9,7 +9,8 @@ use super::resolve;
 use super::runtime::block_on;
 use crate::client::tree::names;
 use crate::exit::Exit;
-use towline_protocol::request;
+use towline_protocol::{Code, request};
+use towline_types::{DocumentId, NodePath};
 
 pub(super) fn run(restore: &Restore) -> Result<Exit, CliError> {
     let path = resolve::place(&restore.path)?;
@@ -20,7 +21,10 @@ pub(super) fn run(restore: &Restore) -> Result<Exit, CliError> {
         ..request::Restore::default()
     };
     let answer = block_on(client.restore(request))?;
-    let answer = answer.map_err(|failure| nodes::about(&path, failure))?;
+    let answer = answer.map_err(|failure| match restore.version {
+        Some(version) if failure.code() == Some(Code::NotFound) => no_version(&path, version),
+        _ => nodes::about(&path, failure),
+    })?;
     if restore.answer.json {
         json::event("restored", &Placed::of(&answer));
     } else {
@@ -33,4 +37,16 @@ pub(super) fn run(restore: &Restore) -> Result<Exit, CliError> {
         });
     }
     Ok(Exit::Done)
+}
+
+fn no_version(path: &NodePath, version: DocumentId) -> CliError {
+    CliError::new(
+        Exit::Refused,
+        format!(
+            "{}: there is no version {version} of it on the server; nothing was changed. \
+             towline versions {} lists those that are kept",
+            nodes::shown(path),
+            nodes::typed(path)
+        ),
+    )
 }

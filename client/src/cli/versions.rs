@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::units;
 use std::time::SystemTime;
 use towline_protocol::reply::Version;
-use towline_types::DocumentId;
+use towline_types::{DocumentId, NodeKind, NodePath};
 
 pub(super) fn run(versions: &Versions) -> Result<Exit, CliError> {
     let path = resolve::place(&versions.path)?;
@@ -22,6 +22,9 @@ pub(super) fn run(versions: &Versions) -> Result<Exit, CliError> {
         loop {
             let page = client.versions(&path, after).await;
             let page = page.map_err(|failure| nodes::about(&path, failure))?;
+            if page.node.as_ref().is_some_and(|node| node.kind != NodeKind::File) {
+                return Err(CliError::new(Exit::Refused, no_file(&path)));
+            }
             for version in &page.entries {
                 // A server that lists the same again and again would never come to an end.
                 if last.replace(version.version).is_some_and(|last| last <= version.version) {
@@ -39,6 +42,14 @@ pub(super) fn run(versions: &Versions) -> Result<Exit, CliError> {
             }
         }
     })?
+}
+
+fn no_file(path: &NodePath) -> String {
+    format!(
+        "{} is no file, and only files have older versions; towline ls {} lists what is in a folder",
+        nodes::shown(path),
+        nodes::typed(path)
+    )
 }
 
 fn out_of_order(version: DocumentId) -> Failure {

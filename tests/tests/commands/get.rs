@@ -71,6 +71,21 @@ async fn a_document_comes_back_and_is_not_fetched_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_a_slash_at_its_end_is_a_new_folder() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    let test_file = TestFile::new(5, 801);
+    let document = put(&cli, "a.bin", &test_file).await;
+    run(get(&cli, document, &["-o", "new/"])).await.assert_done();
+    assert_is(&cli, "new/a.bin", &test_file);
+    // It is there now, and that makes no difference.
+    run(get(&cli, document, &["-o", "new/"])).await.assert_done();
+    assert_eq!(names(&cli), ["new"]);
+    run(get(&cli, document, &["a.bin", "-o", "both/"])).await.assert_done();
+    assert_is(&cli, "both/a.bin", &test_file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_replaced_only_where_that_was_asked_for() {
     let server = TestServer::start().await;
     let cli = CliFixture::new(&server.site, &server.user, server.address());

@@ -124,6 +124,20 @@ async fn a_report_of_every_night_is_one_file_with_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_not_there_and_a_folder_that_has_none_are_named() {
+    let server = TestServer::start().await;
+    let cli = CliFixture::new(&server.site, &server.user, server.address());
+    put(&cli, &cli.write("a.txt", &TestFile::new(10, 951)), &["--folder", "plans"]).await;
+    let missing = ask(&cli, "restore", &["plans/a.txt", "--version", "999"]).await;
+    let said = &missing.assert_code(1).err;
+    assert!(said.contains("no version 999"), "{said}");
+    assert!(said.contains("towline versions plans/a.txt"), "{said}");
+    let folder = ask(&cli, "versions", &["plans"]).await;
+    let said = &folder.assert_code(1).err;
+    assert!(said.contains("plans is no file") && folder.out.is_empty(), "{folder:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_kept_for_ever_has_no_last_day() {
     let forever = Retention { all: Duration::MAX, hourly: Duration::MAX, daily: Duration::MAX };
     for (kept, days) in [(Retention::default(), true), (forever, false)] {

@@ -46,6 +46,8 @@ pub(super) enum Goal {
     Output,
     /// Into this folder, which is there.
     Into(PathBuf),
+    /// Into this folder, which is to be made: nothing has the name yet, and it ends with a slash.
+    IntoNew(PathBuf),
     /// Under this name, which is free or a file's.
     As(PathBuf),
 }
@@ -62,9 +64,13 @@ impl Goal {
         if path.is_dir() {
             return Ok(Self::Into(path.to_owned()));
         }
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") && !path.exists() {
+            return Ok(Self::IntoNew(path.to_owned()));
+        }
         if sources > 1 {
             return Err(CliError::usage(format!(
-                "several files or folders can only be fetched into a folder, and {} is not one",
+                "several files or folders can only be fetched into a folder, and {} is not one; \
+                 with a slash at its end a new folder is made",
                 shown(path)
             )));
         }
@@ -72,13 +78,15 @@ impl Goal {
     }
 
     /// The same, but a folder that an earlier run of the same command has made, and has not filled
-    /// to the end, is the folder itself and not one to put another into.
+    /// to the end, is the folder itself and not one to put another into. So is a new folder: as with
+    /// `cp -r`, the slash makes no difference for one folder.
     pub(super) fn continued(self, source: &str, is_named_folder: bool) -> Self {
         match self {
             Self::Into(path) if is_named_folder && is_unfinished(&path, source) => {
                 // `.` has no name of its own.
                 path.canonicalize().map_or(Self::Into(path), Self::As)
             }
+            Self::IntoNew(path) if is_named_folder => Self::As(path),
             other => other,
         }
     }
@@ -109,6 +117,9 @@ pub(super) fn spot(goal: &Goal, name: Option<&Name>) -> Result<Spot, CliError> {
         Goal::Output => Err(CliError::usage("a folder cannot be written to standard output")),
         Goal::Into(folder) => {
             Ok(Spot { folder: folder.clone(), name: name.cloned(), is_new: false })
+        }
+        Goal::IntoNew(folder) => {
+            Ok(Spot { folder: folder.clone(), name: name.cloned(), is_new: true })
         }
         Goal::As(path) => {
             if name.is_none() {
@@ -176,6 +187,16 @@ mod tests {
         assert_eq!((filled.folder, filled.name), (home.path().to_owned(), Some(name("photos"))));
         let named = of(&Goal::of(Some(&new), 1).unwrap(), Some("photos"));
         assert_eq!((named.folder, named.name), (home.path().to_owned(), Some(name("new"))));
+        let slash = home.path().join("new/");
+        let made = Goal::of(Some(&slash), 2).unwrap();
+        let into_made = of(&made, Some("photos"));
+        assert_eq!(into_made.folder, slash);
+        assert_eq!((into_made.name, into_made.is_new), (Some(name("photos")), true));
+        assert_eq!(made.continued("photos", true), Goal::As(slash.clone()));
+        assert_eq!(
+            Goal::of(Some(&slash), 1).unwrap().continued("a.txt", false),
+            Goal::IntoNew(slash)
+        );
         let all = of(&Goal::As(new.clone()), None);
         assert_eq!((all.folder, all.name, all.is_new), (new, None, true));
         let plain = of(&Goal::As("x".into()), Some("photos"));

@@ -212,7 +212,11 @@ pub(super) fn fetched(fetched: &Fetched, took: Option<Duration>, detail: Detail)
 pub(super) fn fetch_summary(summary: &FetchSummary) -> String {
     let FetchSummary { fetched, existing, made, skipped, failed, fetched_bytes, .. } = *summary;
     let took = units::took(Duration::from_millis(summary.milliseconds));
-    let made = if made > 0 { format!(", {made} folders and links made") } else { String::new() };
+    let made = match made {
+        0 => String::new(),
+        1 => ", 1 folder or link made".to_owned(),
+        made => format!(", {made} folders and links made"),
+    };
     let excluded = match summary.excluded {
         0 => String::new(),
         excluded => format!(", {excluded} left out by rules"),
