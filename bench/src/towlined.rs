@@ -11,8 +11,9 @@ use std::process::Command;
 /// Its data folder.
 const DATA: &str = "data";
 
-/// More than anything that is sent.
-const FILE_SIZE_MAX: &str = "100GB";
+/// More than anything that is sent, and more connections than any section has for its one user.
+const SETTINGS: &str = "max_file_size = \"100GB\"\nmax_connections_per_user = 16384\n\
+                        max_logins_per_address = 16384\n";
 
 /// One that runs. Dropped, it is killed.
 #[derive(Debug)]
@@ -26,7 +27,9 @@ pub(crate) struct Towlined {
 pub(crate) fn command(folder: &Path) -> Result<Command> {
     let mut towlined = program::own("towlined")?;
     towlined.arg("--data-dir").arg(folder.join(DATA)).args(["--listen", "127.0.0.1:0"]);
-    towlined.args(["--max-file-size", FILE_SIZE_MAX]);
+    let settings = folder.join("towlined.toml");
+    std::fs::write(&settings, SETTINGS).context("cannot write the settings of towlined")?;
+    towlined.arg("--config").arg(settings);
     Ok(towlined)
 }
 

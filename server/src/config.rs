@@ -1,5 +1,6 @@
 //! What a server is told before it starts.
 
+use crate::places::PlaceLimits;
 use crate::tls::TlsFiles;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use towline_engine::EngineConfig;
 pub struct Config {
     /// The store and what is promised of it.
     pub engine: EngineConfig,
-    /// The most connections that are open at the same time (P6).
-    pub connections: usize,
+    /// How many connections may be open at the same time (P6).
+    pub places: PlaceLimits,
     /// What is bounded in time.
     pub timings: Timings,
     /// The operator's certificate; none: the server's own.
@@ -45,7 +46,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             engine: EngineConfig::new(data_dir),
-            connections: 16_384,
+            places: PlaceLimits::default(),
             timings: Timings::default(),
             tls: None,
             allow_plaintext: false,

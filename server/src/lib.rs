@@ -13,6 +13,7 @@ mod config;
 mod listener;
 mod log;
 mod login_log;
+mod places;
 mod run;
 mod secret_file;
 mod shared;
@@ -24,5 +25,6 @@ mod user_numbers;
 
 pub use config::{Config, Timings};
 pub use log::LogFormat;
+pub use places::PlaceLimits;
 pub use run::{Reloaded, Reloader, RunError, Server, run};
 pub use tls::{TlsError, TlsFiles};

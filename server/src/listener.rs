@@ -1,9 +1,10 @@
 //! Takes connections, as many as there may be, tunes their sockets, and finds out by the first byte
 //! what a client speaks.
 
+use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket;
-use crate::tcp::{Arrival, Privacy, session};
+use crate::tcp::{Arrival, Privacy, crowded, session};
 use crate::tls;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
@@ -11,10 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use towline_engine::log::Limiter;
-use towline_protocol::{Code, ErrorReply, Reply, frame};
+use towline_protocol::{Code, Reply, frame};
 
 /// How long the listener rests after an error (no descriptors left, for example); connections
 /// that are open go on.
@@ -27,7 +27,6 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// Takes connections until the server stops.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
-    let places = Arc::new(Semaphore::new(shared.connections_max));
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
         let accepted = tokio::select! {
@@ -36,21 +35,18 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                let Some(place) = shared.places.enter(peer.ip()) else {
                     if let Some(others) = full.due(()) {
                         tracing::warn!(%peer, others, "too many connections; one was turned away");
                     }
-                    turn_away(&stream, shared.connections_max);
+                    turn_away(&stream, shared.places.all());
                     continue;
                 };
                 if let Err(error) = tune(&stream) {
                     tracing::debug!(%peer, %error, "the socket could not be tuned");
                 }
                 let here = Arc::clone(&shared);
-                shared.connections.spawn(async move {
-                    open_door(stream, peer, here).await;
-                    drop(place);
-                });
+                shared.connections.spawn(open_door(stream, peer, place, here));
             }
             Err(error) => {
                 if let Some(others) = failing.due(()) {
@@ -66,13 +62,14 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Finds out what the client speaks, and serves it.
-async fn open_door(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
     let login_until = Instant::now() + shared.timings.login;
     let mut first = [0];
     // Cancel-safe: the byte stays where it is.
     let peeked = tokio::select! {
         peeked = timeout_at(login_until, stream.peek(&mut first)) => peeked,
         () = shared.stopping.cancelled() => Ok(Ok(0)),
+        () = place.has_to_leave() => return turn_away(&stream, shared.places.all()),
     };
     // Where nothing came, the session says so.
     let is_tls = matches!(peeked, Ok(Ok(1))) && first == [TLS_HANDSHAKE];
@@ -85,15 +82,16 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let arrival = Arrival { peer, login_until, privacy };
     if !is_tls {
         let (reader, writer) = halves;
-        return session::serve(reader, writer, arrival, shared).await;
+        return session::serve(reader, writer, arrival, place, shared).await;
     }
     let accepted = tokio::select! {
         accepted = timeout_at(login_until, tls::accept(&shared.tls, halves)) => accepted,
         () = shared.stopping.cancelled() => return,
+        () = place.has_to_leave() => return,
     };
     match accepted {
         Ok(Ok((reader, writer))) => {
-            session::serve(reader, writer, arrival, shared).await;
+            session::serve(reader, writer, arrival, place, shared).await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "no TLS came about");
@@ -112,7 +110,7 @@ fn is_of_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
 
 /// Says why, as far as the socket takes it at once, and lets go.
 fn turn_away(stream: &TcpStream, connections: usize) {
-    let mut error = ErrorReply::new(Code::TooMany, "too many connections; come again in a while");
+    let mut error = crowded();
     error.max = Some(connections as u64);
     let _ = stream.try_write(&frame::control(&Reply::Error(error)));
 }

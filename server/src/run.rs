@@ -1,6 +1,7 @@
 //! A server from start to stop.
 
 use crate::login_log::LoginLog;
+use crate::places::Places;
 use crate::shared::Shared;
 use crate::tls::{TlsError, TlsIdentity};
 use crate::token::{KeyError, Tokens};
@@ -154,16 +155,16 @@ impl Server {
 fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     // A connection costs one, a paused upload another, and publishing a few more.
     let descriptors = usize::try_from(raise_descriptor_limit()).unwrap_or(usize::MAX);
-    config.connections = config.connections.min(descriptors / 2);
+    config.places.all = config.places.all.min(descriptors / 2);
     let limits = &mut config.engine.limits;
     limits.paused_kept_open = limits.paused_kept_open.min(descriptors / 8);
-    let Config { engine, connections, timings, tls, allow_plaintext } = config;
+    let Config { engine, places, timings, tls, allow_plaintext } = config;
     let engine = Engine::open(engine, runtime)?;
     let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;
     let tls = TlsIdentity::open(engine.keys_path(), tls)?;
     Ok(Shared {
         timings,
-        connections_max: connections,
+        places: Places::new(places),
         engine,
         tokens,
         tls,

@@ -2,8 +2,10 @@
 
 use crate::Timings;
 use crate::login_log::LoginLog;
+use crate::places::Places;
 use crate::tls::TlsIdentity;
 use crate::token::Tokens;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_engine::Engine;
@@ -11,8 +13,7 @@ use towline_engine::Engine;
 /// See the module's description.
 pub(crate) struct Shared {
     pub(crate) timings: Timings,
-    /// How many connections there may be at the same time.
-    pub(crate) connections_max: usize,
+    pub(crate) places: Arc<Places>,
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
     pub(crate) tls: TlsIdentity,

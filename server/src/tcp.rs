@@ -12,6 +12,7 @@ mod translate;
 
 use std::net::SocketAddr;
 use tokio::time::Instant;
+use towline_protocol::{Code, ErrorReply};
 
 /// What is known of a connection before its first frame.
 #[derive(Debug, Clone, Copy)]
@@ -29,4 +30,9 @@ pub(crate) enum Privacy {
     Kept,
     /// Everybody between the two machines.
     Lost,
+}
+
+/// What a client is told that gets no place.
+pub(crate) fn crowded() -> ErrorReply {
+    ErrorReply::new(Code::TooMany, "too many connections; come again in a while")
 }

@@ -37,7 +37,8 @@ pub struct ServeArgs {
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
     /// require_store, log_format, allow_plaintext, tls_cert, tls_key, keep_trash, keep_versions, keep_changes, and reserve,
-    /// expire_after, max_connections, max_unfinished_per_user. Options on the command line
+    /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
+    /// max_unfinished_per_user. Options on the command line
     /// override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -98,6 +99,8 @@ struct File {
     #[serde(default, deserialize_with = "text_or_integer")]
     keep_changes: Option<KeepTime>,
     max_connections: Option<usize>,
+    max_connections_per_user: Option<usize>,
+    max_logins_per_address: Option<usize>,
     max_unfinished_per_user: Option<u32>,
 }
 
@@ -166,7 +169,11 @@ impl ServeArgs {
             Some((certificate, key)) => Some(TlsFiles { certificate, key }),
             None => file.tls()?,
         };
-        config.connections = file.max_connections.unwrap_or(config.connections);
+        let places = &mut config.places;
+        places.all = file.max_connections.unwrap_or(places.all);
+        places.per_user = file.max_connections_per_user.unwrap_or(places.per_user);
+        places.strangers_per_address =
+            file.max_logins_per_address.unwrap_or(places.strangers_per_address);
         if let Some(unfinished) = file.max_unfinished_per_user {
             config.engine.limits.unfinished_per_user = unfinished;
         }

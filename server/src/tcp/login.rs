@@ -2,8 +2,9 @@
 
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
-use super::{Arrival, Privacy};
+use super::{Arrival, Privacy, crowded};
 use crate::access::{REMOVED, refusal};
+use crate::places::{NoPlace, Place};
 use crate::shared::Shared;
 use crate::token::{Identity, TokenError};
 use tokio::io::AsyncRead;
@@ -129,6 +130,23 @@ async fn check<R: AsyncRead + Unpin>(
             tracing::error!(error = log::chain(&error), "a login could not be checked");
             refused(Code::Internal, "the server could not look the user up; try again")
         }
+    }
+}
+
+/// The same, where the user gets a place.
+pub(crate) fn with_place(login: Login, place: &mut Place) -> Login {
+    let Login::User(user, identity) = login else { return login };
+    match place.belongs_to(user.user_id) {
+        Ok(()) => Login::User(user, identity),
+        Err(NoPlace::OfUser { max }) => {
+            let message = format!(
+                "you have {max} connections, and a user may have no more; end some, or come again"
+            );
+            let mut error = ErrorReply::new(Code::TooMany, message);
+            error.max = Some(max as u64);
+            Login::Refused(error)
+        }
+        Err(NoPlace::Crowded) => Login::Refused(crowded()),
     }
 }
 

@@ -7,8 +7,9 @@ use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
 use super::login::{self, Login};
 use super::send_buffer::SendBuffer;
-use super::{Arrival, translate};
+use super::{Arrival, crowded, translate};
 use crate::access::Access;
+use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket::BlockingRead;
 use std::pin::pin;
@@ -67,8 +68,13 @@ struct Connection<R, W> {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve<R, W>(reader: R, writer: W, arrival: Arrival, shared: Arc<Shared>)
-where
+pub(crate) async fn serve<R, W>(
+    reader: R,
+    writer: W,
+    arrival: Arrival,
+    mut place: Place,
+    shared: Arc<Shared>,
+) where
     R: AsyncRead + BlockingRead + Unpin + Send + 'static,
     W: AsyncWrite + Unpin,
 {
@@ -81,8 +87,14 @@ where
     let login = tokio::select! {
         login = login::login(&mut reader, arrival, &shared) => login,
         () = stopping.cancelled() => Login::Refused(stopping_error()),
+        () = place.has_to_leave() => {
+            // Others wait for the place: the client is told if it can be told at once.
+            outgoing.push(&Reply::Error(crowded()));
+            let _ = timeout(Duration::ZERO, outgoing.send()).await;
+            return;
+        }
     };
-    match login {
+    match login::with_place(login, &mut place) {
         Login::User(user, identity) => {
             outgoing.push(&Reply::Welcome(login::welcome(&user, &shared)));
             let (session, events) =

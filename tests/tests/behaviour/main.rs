@@ -26,6 +26,7 @@ mod new_store;
 mod open_length;
 mod parallel;
 mod parallel_put;
+mod places;
 mod progress;
 mod reading;
 mod reading_beside_changes;

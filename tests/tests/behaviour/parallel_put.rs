@@ -260,7 +260,7 @@ async fn a_weak_line_that_breaks_carries_one_connection_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_turned_away_comes_again() {
-    let server = TestServer::start_with(|config| config.connections = 2).await;
+    let server = TestServer::start_with(|config| config.places.all = 2).await;
     let test_file = TestFile::new(48 * BLOCK, 621);
     let proxy = FaultProxy::start(server.address(), []).await;
     proxy.otherwise(Faults::slow(2 << 20));

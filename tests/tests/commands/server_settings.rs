@@ -154,6 +154,8 @@ async fn help_names_every_key_and_the_exit_codes() {
         "reserve",
         "expire_after",
         "max_connections",
+        "max_connections_per_user",
+        "max_logins_per_address",
         "max_unfinished_per_user",
         "--keep-trash",
         "--keep-versions",

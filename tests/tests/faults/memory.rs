@@ -37,7 +37,9 @@ async fn memory_is_bounded_whatever_a_thousand_connections_send() {
     setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard one");
     let site = Site::in_memory();
     let user = site.add_user("ada").await;
-    let server = Launch::over(&site).failpoints("write.written=wait:600000").start().await;
+    let launch = Launch::over(&site).failpoints("write.written=wait:600000");
+    let settings = site.settings(&format!("max_logins_per_address = {CONNECTIONS}"));
+    let server = launch.settings(&settings).start().await;
     let before = server.memory_kib();
     let test_file = Arc::new(TestFile::new(BLOCK, 980));
     let mut tasks = JoinSet::new();

@@ -18,7 +18,7 @@ async fn behind(link: &Arc<NetnsLink>, connections: usize, silence: Duration) ->
     TestServer::start_on(
         move || near.listen(),
         move |config| {
-            config.connections = connections;
+            config.places.all = connections;
             config.allow_plaintext = true;
             config.timings.silence = silence;
         },

@@ -1,15 +1,16 @@
 //! A thousand connections that send a byte now and then, and one that uploads a file.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use towline_client::{Client, Document, PutOptions, Token};
 use towline_protocol::request::Upload;
-use towline_protocol::{Request, frame};
+use towline_protocol::{Reply, Request, frame};
 use towline_tests::process::ServerProcess;
-use towline_tests::raw_client::{RawClient, ZERO, chunk_frame, hello, offset, upload};
+use towline_tests::raw_client::{Heard, RawClient, ZERO, chunk_frame, hello, offset, upload};
 use towline_tests::server::TestServer;
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -147,6 +148,90 @@ async fn a_thousand_of_them_and_one_honest_client() {
     );
     strangers.abort_all();
     assert_all_drip(&mut crowd, USERS);
+    assert!(peak < RESIDENT_MAX, "{peak} bytes of memory");
+    assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
+}
+
+/// A connection from that address of this machine that sends a byte of a `hello` a second, and comes
+/// again a second after the server has closed it.
+async fn drip_again_and_again(from: Ipv4Addr, to: SocketAddr, token: String) {
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        if let Ok(stream) = socket.connect(to).await {
+            let (mut reader, mut writer) = stream.into_split();
+            let hello = frame::control(&hello(&token));
+            let closed =
+                async { while !matches!(reader.read(&mut [0; 64]).await, Ok(0) | Err(_)) {} };
+            let drips = async {
+                for byte in &hello {
+                    let _ = writer.write_all(&[*byte]).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            tokio::select! { () = closed => {} () = drips => {} }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// How long a login takes from that address of this machine, with the tries of a client that is
+/// told to come again.
+async fn login_from(from: Ipv4Addr, to: SocketAddr, token: &str) -> Duration {
+    let began = Instant::now();
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut client = RawClient::over(socket.connect(to).await.unwrap());
+        client.hello(token).await;
+        if matches!(client.heard().await, Heard::Reply(Reply::Welcome(_))) {
+            return began.elapsed();
+        }
+    }
+}
+
+/// More strangers than an address may have, who come again whenever they have to leave, and some
+/// from other addresses: a client from any address logs in meanwhile, and an upload goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_that_come_again_keep_no_client_out() {
+    const OF_ONE_ADDRESS: u8 = 250;
+    let volume = Volume::memory(2 << 30);
+    let site = volume.as_ref().map_or_else(Site::new, Site::on);
+    let user = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let alone = fastest_alone(&site, &server, &user, 5).await;
+    let mut crowd = JoinSet::new();
+    let busy = Ipv4Addr::new(127, 0, 0, 2);
+    for _ in 0..4 {
+        for number in 0..OF_ONE_ADDRESS {
+            crowd.spawn(drip_again_and_again(busy, server.address(), user.token.clone()));
+            if number < 50 {
+                let other = Ipv4Addr::new(127, 0, 1, number + 1);
+                crowd.spawn(drip_again_and_again(other, server.address(), user.token.clone()));
+            }
+        }
+    }
+    // All of them have come once, and those that found no place come again.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut among = Duration::MAX;
+    let (mut elsewhere, mut beside) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..5 {
+        among = among.min(honest(&site, &server, &user, &format!("crowd {round}.bin")).await);
+        let (other, same) = (Ipv4Addr::new(127, 0, 9, 9), busy);
+        elsewhere = elsewhere.max(login_from(other, server.address(), &user.token).await);
+        beside = beside.max(login_from(same, server.address(), &user.token).await);
+    }
+    let (_, peak) = resident(server.id());
+    let ratio = alone.as_secs_f64() / among.as_secs_f64();
+    println!(
+        "among 1,200: {:.0} % of the speed alone ({alone:?}, {among:?}); the longest login \
+         {elsewhere:?}, from the address of a thousand {beside:?}; {} MiB at most",
+        ratio * 100.0,
+        peak >> 20
+    );
+    crowd.abort_all();
+    assert!(elsewhere < Duration::from_secs(1), "{elsewhere:?}");
+    assert!(beside < Duration::from_secs(10), "{beside:?}");
     assert!(peak < RESIDENT_MAX, "{peak} bytes of memory");
     assert!(ratio >= 0.5, "{:.0} % of the speed it has alone", ratio * 100.0);
 }

@@ -84,7 +84,7 @@ async fn an_upload_has_a_limit_of_open_blocks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_above_the_limit_is_served_once_another_has_ended() {
-    let server = TestServer::start_with(|config| config.connections = 2).await;
+    let server = TestServer::start_with(|config| config.places.all = 2).await;
     let one = server.client().await;
     let two = server.client().await;
     // One more connection waits or is refused; it is served as soon as there is room.

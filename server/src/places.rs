@@ -1,0 +1,311 @@
+//! The places for connections, and who gets them: nobody can take all of them (P6).
+//!
+//! A connection is first one of a stranger. Of one address there are so many at most that have not
+//! logged in; one more makes the oldest of the same address leave. So a client that logs in within
+//! its first moments gets in, however many slow connections come from its address. When all places
+//! of strangers are taken, the oldest one of the address with the most leaves.
+//!
+//! After its login a connection is one of its user, and a user has a limit too. The last twentieth
+//! of all places is for users who have no connection yet.
+//!
+//! The rule for strangers is that of `MaxStartups` and `PerSourceMaxStartups` of OpenSSH, but for
+//! which connection leaves: there it is the newest.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+use towline_types::UserId;
+
+/// How many connections there may be at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceLimits {
+    /// All together.
+    pub all: usize,
+    /// Of one address, before the login.
+    pub strangers_per_address: usize,
+    /// Of one user.
+    pub per_user: usize,
+}
+
+impl PlaceLimits {
+    /// How many strangers there may be at the same time: a quarter of all places, and all of them
+    /// where those are few.
+    const fn strangers(self) -> usize {
+        let quarter = self.all / 4;
+        let few = if self.all < 256 { self.all } else { 256 };
+        if quarter > few { quarter } else { few }
+    }
+
+    /// The places that only a user gets who has no connection.
+    const fn for_newcomers(self) -> usize {
+        self.all / 20
+    }
+}
+
+impl Default for PlaceLimits {
+    /// An office behind one address has room: hundreds may log in at the same moment.
+    fn default() -> Self {
+        Self { all: 16_384, strangers_per_address: 512, per_user: 1024 }
+    }
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Places {
+    limits: PlaceLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    /// The strangers of each address, the oldest first.
+    strangers: HashMap<Address, VecDeque<Stranger>>,
+    strangers_count: usize,
+    users: HashMap<UserId, usize>,
+    users_count: usize,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    number: u64,
+    leave: CancellationToken,
+}
+
+/// What one person has as a rule: an address of IPv4, a /64 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(IpAddr);
+
+impl Address {
+    fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V6(ip) if !ip.is_loopback() => {
+                let [a, b, c, d, ..] = ip.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            ip => ip,
+        })
+    }
+}
+
+/// The place of one connection. Its drop gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    of: Owner,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Stranger { address: Address, number: u64, leave: CancellationToken },
+    User(UserId),
+}
+
+/// Why a user gets no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The user has as many as a user may have.
+    OfUser {
+        /// That many.
+        max: usize,
+    },
+    /// Only users without a connection get one now.
+    Crowded,
+}
+
+impl Places {
+    pub(crate) fn new(limits: PlaceLimits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
+    }
+
+    /// How many there are.
+    pub(crate) fn all(&self) -> usize {
+        self.limits.all
+    }
+
+    /// A place for a connection from that address; none where all places are taken.
+    pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let address = Address::of(ip);
+        let mut state = self.state();
+        let of_address = state.strangers.get(&address).map_or(0, VecDeque::len);
+        if of_address >= self.limits.strangers_per_address {
+            state.make_oldest_leave(address);
+        } else if state.strangers_count >= self.limits.strangers() {
+            let most = state.strangers.iter().max_by_key(|(_, strangers)| strangers.len());
+            if let Some(&most) = most.map(|(address, _)| address) {
+                state.make_oldest_leave(most);
+            }
+        }
+        if state.strangers_count + state.users_count >= self.limits.all {
+            return None;
+        }
+        let (number, leave) = (state.next, CancellationToken::new());
+        state.next += 1;
+        let stranger = Stranger { number, leave: leave.clone() };
+        state.strangers.entry(address).or_default().push_back(stranger);
+        state.strangers_count += 1;
+        drop(state);
+        Some(Place { places: Arc::clone(self), of: Owner::Stranger { address, number, leave } })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn make_oldest_leave(&mut self, address: Address) {
+        let oldest = self.strangers.get(&address).and_then(VecDeque::front).map(|one| one.number);
+        if let Some(stranger) = oldest.and_then(|number| self.take_stranger(address, number)) {
+            stranger.leave.cancel();
+        }
+    }
+
+    /// Takes a stranger out; none where it was made to leave before.
+    fn take_stranger(&mut self, address: Address, number: u64) -> Option<Stranger> {
+        let strangers = self.strangers.get_mut(&address)?;
+        // They are in the order of their numbers.
+        let at = strangers.binary_search_by_key(&number, |one| one.number).ok()?;
+        let stranger = strangers.remove(at);
+        if strangers.is_empty() {
+            self.strangers.remove(&address);
+        }
+        self.strangers_count -= 1;
+        stranger
+    }
+}
+
+impl Place {
+    /// Waits until the connection has to leave, since others want to log in. After the login it
+    /// never has to. Cancel-safe.
+    pub(crate) async fn has_to_leave(&self) {
+        match &self.of {
+            Owner::Stranger { leave, .. } => leave.cancelled().await,
+            Owner::User(_) => std::future::pending().await,
+        }
+    }
+
+    /// The client has logged in.
+    ///
+    /// # Errors
+    /// Where the user gets no place; then it stays one of a stranger.
+    pub(crate) fn belongs_to(&mut self, user: UserId) -> Result<(), NoPlace> {
+        let limits = self.places.limits;
+        let mut state = self.places.state();
+        let count = state.users.get(&user).copied().unwrap_or(0);
+        if count >= limits.per_user {
+            return Err(NoPlace::OfUser { max: limits.per_user });
+        }
+        if count > 0 && state.users_count + limits.for_newcomers() >= limits.all {
+            return Err(NoPlace::Crowded);
+        }
+        if let Owner::Stranger { address, number, .. } = self.of {
+            // It may have been made to leave just now, and stays all the same.
+            let _ = state.take_stranger(address, number);
+        }
+        *state.users.entry(user).or_default() += 1;
+        state.users_count += 1;
+        drop(state);
+        self.of = Owner::User(user);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.places.state();
+        match self.of {
+            Owner::Stranger { address, number, .. } => {
+                let _ = state.take_stranger(address, number);
+            }
+            Owner::User(user) => {
+                state.users_count -= 1;
+                if let Some(count) = state.users.get_mut(&user) {
+                    *count -= 1;
+                    if *count == 0 {
+                        state.users.remove(&user);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_testkit::user;
+
+    fn places(all: usize, strangers_per_address: usize, per_user: usize) -> Arc<Places> {
+        Places::new(PlaceLimits { all, strangers_per_address, per_user })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn leaves(place: &Place) -> bool {
+        matches!(&place.of, Owner::Stranger { leave, .. } if leave.is_cancelled())
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_a_busy_address_leaves_and_no_other() {
+        let places = places(100, 3, 10);
+        let other = places.enter(ip("10.0.0.2")).unwrap();
+        let mut crowd: Vec<_> = (0..5).map(|_| places.enter(ip("10.0.0.1")).unwrap()).collect();
+        assert_eq!(crowd.iter().map(leaves).collect::<Vec<_>>(), [true, true, false, false, false]);
+        assert!(!leaves(&other));
+        // Those that have logged in are strangers no longer.
+        crowd[2].belongs_to(user(1)).unwrap();
+        let more = places.enter(ip("10.0.0.1")).unwrap();
+        assert!(!crowd.iter().skip(2).any(leaves) && !leaves(&more));
+        drop((crowd, more, other));
+        let state = places.state();
+        assert!(state.strangers.is_empty() && state.users.is_empty());
+        assert_eq!((state.strangers_count, state.users_count), (0, 0));
+    }
+
+    #[test]
+    fn where_strangers_have_all_their_places_the_address_with_the_most_gives_one_up() {
+        let places = places(2048, 256, 10);
+        let many: Vec<_> = (0..200).map(|_| places.enter(ip("10.0.0.1")).unwrap()).collect();
+        let others: Vec<_> = (0..312)
+            .map(|n| places.enter(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into()).unwrap())
+            .collect();
+        assert!(!many.iter().chain(&others).any(leaves));
+        let newcomer = places.enter(ip("10.9.9.9")).unwrap();
+        assert!(leaves(&many[0]) && !leaves(&many[1]) && !leaves(&newcomer));
+        assert!(!others.iter().any(leaves));
+    }
+
+    #[test]
+    fn neighbours_of_ipv6_are_one_address() {
+        let places = places(100, 1, 10);
+        let one = places.enter(ip("2001:db8:1:2:3::1")).unwrap();
+        let _other = places.enter(ip("2001:db8:1:2:4::1")).unwrap();
+        assert!(leaves(&one));
+        let (mapped, _plain) =
+            (places.enter(ip("::ffff:192.0.2.9")).unwrap(), places.enter(ip("192.0.2.9")));
+        assert!(leaves(&mapped));
+    }
+
+    #[test]
+    fn a_user_has_a_limit_and_the_last_places_are_for_users_who_have_none() {
+        let places = places(40, 40, 30);
+        let enter = || places.enter(ip("10.0.0.1"));
+        let login = |number| {
+            let mut place = enter().unwrap();
+            place.belongs_to(user(number)).map(|()| place)
+        };
+        let mut held: Vec<_> = (0..30).map(|_| login(1).unwrap()).collect();
+        assert_eq!(login(1).unwrap_err(), NoPlace::OfUser { max: 30 });
+        held.extend((0..8).map(|_| login(2).unwrap()));
+        assert_eq!(login(2).unwrap_err(), NoPlace::Crowded);
+        held.push(login(3).unwrap());
+        held.push(login(4).unwrap());
+        assert!(enter().is_none(), "all are taken");
+        held.pop();
+        assert!(enter().is_some());
+    }
+}
