@@ -1,6 +1,6 @@
 //! Why one attempt at an upload ended, which decides what the client does next.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, ReceiptFailure};
 
 use crate::route::no_server::{NoServer, Unreached};
 use crate::system::in_words;
@@ -84,6 +84,12 @@ pub(crate) fn reason(reply: &ErrorReply) -> String {
             format!("the server has an internal error: {}", crate::text::printable(what))
         }
         _ => crate::text::printable(&reply.message),
+    }
+}
+
+impl From<ReceiptFailure> for AttemptEnd {
+    fn from(failure: ReceiptFailure) -> Self {
+        Self::Failed(failure.into())
     }
 }
 

@@ -27,6 +27,8 @@ mod printer;
 mod put;
 mod put_pipe;
 mod question;
+mod receipt;
+mod receipts_file;
 mod resolve;
 mod restore;
 mod resume;
@@ -92,6 +94,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Versions(versions) => versions::run(&versions),
         Command::Restore(restore) => restore::run(&restore),
         Command::Verify(verify) => verify::run(&verify),
+        Command::Receipt(receipt) => receipt::run(&receipt),
         Command::Log(log) => log::run(&log),
         Command::Resume(resume) => resume::run(resume),
         Command::Uploads(uploads) => list::run(&uploads),

@@ -26,6 +26,8 @@ use crate::address::ServerAddress;
 use crate::attempt_end::AttemptEnd;
 use crate::connection::Connection;
 use crate::events::Listener;
+#[cfg(doc)]
+use crate::events::Receipt;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::security::Security;
@@ -70,6 +72,7 @@ pub struct Client {
     token_file: Option<PathBuf>,
     uploads: Uploads,
     retries: Option<u32>,
+    wants_receipts: bool,
     timeouts: Timeouts,
     connection: Option<Connection>,
 }
@@ -90,6 +93,7 @@ impl Client {
             token_file: None,
             uploads: Uploads::default(),
             retries: None,
+            wants_receipts: false,
             timeouts: Timeouts::default(),
             connection: None,
         }
@@ -131,6 +135,14 @@ impl Client {
     #[must_use]
     pub fn limit_rate(mut self, bytes_per_second: Option<u64>) -> Self {
         self.route.limit_rate(bytes_per_second);
+        self
+    }
+
+    /// Has the server sign a receipt for each file, which is in [`Receipt::signed`] then. A server
+    /// that signs none is sent nothing.
+    #[must_use]
+    pub fn receipts(mut self, are_wanted: bool) -> Self {
+        self.wants_receipts = are_wanted;
         self
     }
 
@@ -197,13 +209,17 @@ impl Client {
             // Where no server has ever answered, there may be none: the wait is shorter.
             let login = self.timeouts.ping_answer;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
-            let opened = Connection::open(&self.route, &self.token, self.timeouts, login).await?;
+            let mut opened =
+                Connection::open(&self.route, &self.token, self.timeouts, login).await?;
             let store = opened.welcome().server_id;
             if self.expected.is_some() && store.is_some() && self.expected != store {
                 let server = self.known.address.clone();
                 return Err(Failure::OtherServer { document_id: None, server }.into());
             }
             self.was_met = true;
+            if self.wants_receipts {
+                opened.ask_for_receipts(self.route.server(), self.route.security()).await?;
+            }
             self.has_logged_in = true;
             self.note_store(store);
             self.connection = Some(opened);

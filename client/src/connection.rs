@@ -4,12 +4,14 @@
 mod closing;
 mod login;
 mod question;
+mod receipts;
 mod tls;
 mod transport;
 
 use crate::attempt_end::AttemptEnd;
 use crate::block_reader::Block;
 use crate::rate_limit::RateLimit;
+use crate::receipts::Issuer;
 use crate::route::greeting::Greeting;
 use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
@@ -100,6 +102,8 @@ pub(crate) struct Connection {
     broken: Option<io::Error>,
     channel: u32,
     welcome: Welcome,
+    /// The server as it signs receipts, where it was asked for them.
+    issuer: Option<Arc<Issuer>>,
     /// How long the server took to answer the login: a round trip of the link, and little more.
     round_trip: Duration,
 }

@@ -1,6 +1,7 @@
 //! The events of a run, which a listener receives.
 
 use crate::document::Document;
+use crate::receipts::{BadReceipt, Issuer, SignedReceipt};
 use crate::walk::NotKept;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
@@ -299,13 +300,24 @@ pub struct Receipt {
     pub durable: bool,
     /// The bytes of the file that this run sent, including repetitions.
     pub sent_bytes: u64,
+    /// The same, signed by the server, where the client has asked for that. As JSON it is in the
+    /// file that it is written to.
+    #[serde(skip)]
+    pub signed: Option<Result<Box<SignedReceipt>, BadReceipt>>,
 }
 
 impl Receipt {
-    /// The receipt for this document, from the server's SUCCESS.
-    pub(crate) fn of(document: &Document, success: Success, sent_bytes: u64) -> Self {
+    /// The receipt for this document, from the server's SUCCESS, which was compared with what was
+    /// sent. `issuer` is the server, where it was asked to sign.
+    pub(crate) fn of(
+        document: &Document,
+        success: Success,
+        sent_bytes: u64,
+        issuer: Option<&Issuer>,
+    ) -> Self {
         let asked = document.remote.filename().as_str();
         Self {
+            signed: issuer.map(|issuer| issuer.checked(&success)),
             path: document.local.clone(),
             asked_filename: (asked != success.filename).then(|| asked.to_owned()),
             document_id: success.document_id,

@@ -3,6 +3,7 @@
 mod advice;
 mod exit_code;
 mod name_taken;
+mod receipt;
 mod refused;
 mod saved_progress;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use crate::route::no_server::NoServer;
 use crate::system::in_words;
 use crate::text::printable;
 pub use name_taken::NameTaken;
+pub use receipt::ReceiptFailure;
 pub use saved_progress::SavedProgress;
 use std::io;
 use std::path::PathBuf;
@@ -193,6 +195,9 @@ pub enum Failure {
         /// The key that it has.
         found: Fingerprint,
     },
+    /// There is no receipt.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptFailure),
     /// What answers speaks no TLS 1.3.
     #[error("{server} does not answer in TLS; nothing was sent, not even the token")]
     NoTls {

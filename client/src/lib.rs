@@ -6,6 +6,8 @@
 //! - [`Client::put`] uploads one [`Document`], [`Client::put_many`] uploads many, as [`PutOptions`]
 //!   say, and [`Client::put_pipe`] what comes through a pipe. All tell an [`Event`] of everything that happens and end with a [`Receipt`] or a
 //!   [`Failure`].
+//! - [`Client::receipts`] has the server sign what it confirms; [`receipts::verify`] checks that later,
+//!   without the server.
 //! - [`Client::status`] and [`Client::cancel`] ask about one document.
 //! - [`Failure::exit`] says what a failure means for a script, [`Failure::advice`] what a person
 //!   can do about it.
@@ -36,6 +38,7 @@ mod events;
 mod exit;
 mod failure;
 mod parallel;
+pub mod receipts;
 mod security;
 mod timeouts;
 mod token;
@@ -65,6 +68,7 @@ mod walk;
 // The connection to the server.
 mod connection;
 mod long_work;
+mod public_key;
 mod route;
 mod send_queue;
 
@@ -84,7 +88,7 @@ pub use events::{
     ErrorReport, Event, FetchSummary, Fetched, Fetching, Listener, Receipt, Summary, UploadStatus,
 };
 pub use exit::Exit;
-pub use failure::{Failure, NameTaken, SavedProgress};
+pub use failure::{Failure, NameTaken, ReceiptFailure, SavedProgress};
 pub use parallel::{BadParallel, Parallel};
 pub use route::greeting::Greeting;
 pub use route::no_server::NoServer;

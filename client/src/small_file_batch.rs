@@ -71,7 +71,7 @@ impl<'link> SmallFileBatch<'link> {
     ) -> std::io::Result<Self> {
         let loader = Loader::start(feed, known)?;
         let link = Link::of(connection.round_trip());
-        let in_flight = InFlight::over(link);
+        let in_flight = InFlight::over(link, connection.issuer().cloned());
         let (moved, copies) = (Instant::now(), BTreeMap::new());
         Ok(Self { connection, link, loader, in_flight, is_at_end: false, moved, copies })
     }

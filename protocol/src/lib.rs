@@ -3,14 +3,17 @@
 //!
 //! Nothing here opens a socket or a file, or looks at a clock.
 
+mod encoded_bytes;
 pub mod error;
 pub mod frame;
 mod json;
 pub mod limits;
 mod node;
+pub mod receipt;
 pub mod reply;
 pub mod request;
 
+pub use encoded_bytes::{BadBase64, EncodedBytes};
 pub use error::{Code, ErrorReply};
 pub use frame::Channel;
 pub use node::Node;

@@ -3,11 +3,13 @@
 
 mod changes;
 mod read;
+mod receipts;
 mod tree;
 mod uploads;
 
 pub use changes::{Change, ChangeNotice, Delta, DeltaEnd, Operation, Part};
 pub use read::{Read, ReadBegin, ReadEnd, True};
+pub use receipts::{ReceiptKey, ReceiptSignature};
 pub use tree::{Listing, NodeAnswer, Version, Versions};
 pub use uploads::{UploadState, Uploads};
 
@@ -92,6 +94,9 @@ pub enum Reply {
     /// Something has changed.
     #[serde(rename = "change")]
     Change(ChangeNotice),
+    /// Every SUCCESS is signed from now on.
+    #[serde(rename = "receipts")]
+    Receipts(ReceiptKey),
     /// No.
     #[serde(rename = "error")]
     Error(ErrorReply),
@@ -212,6 +217,9 @@ pub struct Success {
     /// sent.
     #[serde(default, skip_serializing_if = "is_default")]
     pub copied: bool,
+    /// The signature of a receipt, on a connection that has asked for receipts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptSignature>,
 }
 
 /// `{"action":"status","document_id":123,"status":"uploading", …}`
@@ -345,6 +353,7 @@ impl Reply {
             Self::Read(m) => m.channel(),
             Self::Delta(m) => m.channel,
             Self::Change(m) => m.channel,
+            Self::Receipts(m) => m.channel,
             Self::Error(m) => m.channel,
             Self::Ping(m) => m.channel,
         }

@@ -2,10 +2,12 @@
 
 mod changes;
 mod read;
+mod receipts;
 mod tree;
 
 pub use changes::{Delta, Watch};
 pub use read::{Read, ReadTarget};
+pub use receipts::Receipts;
 pub use tree::{
     BadTarget, Link, List, Listed, Mkdir, Move, Remove, Restore, Stat, Target, Versions,
 };
@@ -125,6 +127,8 @@ requests! {
     Delta(Delta) "delta",
     /// Says from now on that something has changed.
     Watch(Watch) "watch",
+    /// Signs every SUCCESS from now on.
+    Receipts(Receipts) "receipts",
     /// Nothing; answered by the like.
     Ping(Ping) "ping",
 }

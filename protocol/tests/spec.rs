@@ -269,6 +269,7 @@ fn fields_in_the_code() -> Vec<[String; 3]> {
         include_str!("../src/request/tree.rs"),
         include_str!("../src/request/read.rs"),
         include_str!("../src/request/changes.rs"),
+        include_str!("../src/request/receipts.rs"),
     ]
     .concat();
     let (_, requests) = source.split_once("\nrequests! {").unwrap();

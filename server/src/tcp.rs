@@ -1,11 +1,14 @@
 //! The TCP door: Towline's own framed protocol, as `SPEC.md` of `towline-protocol` has it.
 
+mod end;
 mod error_code;
 mod features;
+mod forwarding;
 mod frame_reader;
 mod lent_reader;
 mod login;
 mod node;
+mod receipts;
 mod send_buffer;
 pub(crate) mod session;
 mod translate;

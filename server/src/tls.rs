@@ -4,8 +4,10 @@
 //! does: most servers have no name that an authority could vouch for.
 
 mod identity;
+mod receipt_key;
 mod stream;
 
 pub(crate) use identity::TlsIdentity;
 pub use identity::{TlsError, TlsFiles};
+pub(crate) use receipt_key::ReceiptKey;
 pub(crate) use stream::accept;

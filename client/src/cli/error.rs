@@ -5,7 +5,7 @@ use super::output::say;
 use crate::events::ErrorReport;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::text::printable;
+use crate::text::{printable, shown};
 use std::fmt;
 use std::path::Path;
 
@@ -50,6 +50,12 @@ impl CliError {
             return error;
         }
         Self { message: format!("{}: {}", printable(what), error.message), ..error }
+    }
+
+    /// A failure that is about one local file.
+    pub(super) fn about_file(path: &Path, failure: &Failure) -> Self {
+        let message = format!("{}: {failure}", shown(path));
+        Self { exit: failure.exit(), message, advice: failure.advice(), code: None }
     }
 
     /// The same with other advice: what a failure advises is meant for `put` and `get`.

@@ -40,6 +40,11 @@ impl KnownServers {
         Ok(self.lines()?.iter().any(|(_, known)| *known == key))
     }
 
+    /// The address and the key of each server.
+    pub(super) fn all(&self) -> io::Result<Vec<(String, Fingerprint)>> {
+        self.lines()
+    }
+
     /// Remembers the key, instead of another one of that address.
     pub(super) fn remember(&self, server: &ServerAddress, key: Fingerprint) -> io::Result<()> {
         let line = format!("{server} {key}\n");

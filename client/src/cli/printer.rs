@@ -352,6 +352,17 @@ impl Printer {
         lock(&self.screen).suspend(|| say(&text));
     }
 
+    /// The file is on the server and has no receipt: prints why, and counts the file as before.
+    pub(super) fn has_no_receipt(&mut self, path: &Path, failure: &Failure) {
+        let error = CliError::about_file(path, failure);
+        lock(&self.screen).suspend(|| error.report(Some(path), self.style.reader));
+    }
+
+    /// Whether events are printed.
+    pub(super) fn is_for_programs(&self) -> bool {
+        self.style.reader == Reader::Program
+    }
+
     /// The run has no files: prints `text`, or the summary for a program.
     pub(super) fn nothing_to_do(&mut self, text: &str) {
         if self.style.reader == Reader::Program {

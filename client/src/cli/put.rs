@@ -7,6 +7,7 @@ use super::job::Job;
 use super::order::{Files, Part};
 use super::printer::Printer;
 use super::put_pipe;
+use super::receipts_file::ReceiptsFile;
 use super::resolve::{self, Purpose};
 use super::runtime::block_on;
 use super::selection::Selection;
@@ -52,6 +53,8 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
     resolve::warn_of_open_token(&credential, put.output.quiet);
     let memory = resolve::memory(&put.state_args, Purpose::Remember, put.output.quiet)?;
 
+    let receipts = put.output.receipts.as_deref();
+    let receipts = receipts.map(|path| ReceiptsFile::open(path, &put.paths)).transpose()?;
     let token_file = credential.file.clone();
     let address = server.to_string();
     let client = client(&put.connect, server, credential, &memory, put.output.retries)?;
@@ -83,7 +86,10 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
         done: 0,
         other: serde_json::Map::new(),
     };
-    let mut printer = Printer::new(put.output.style(), memory.resuming(&put.connect));
+    let mut printer = Printer::new(
+        put.output.style(),
+        memory.resuming(&put.connect, put.output.receipts.as_deref()),
+    );
     if !put.skip_refused {
         printer.offer_skipping();
     }
@@ -93,9 +99,9 @@ pub(super) fn run(put: Put) -> Result<Exit, CliError> {
     let sent_again = job.sent_again().cloned();
     let files = Files::Named(selection);
     let part = Part { client: 0, files, options, job: Some(0), sent_again };
-    let clients = vec![client.limit_rate(put.output.limit_rate)];
+    let clients = vec![client.limit_rate(put.output.limit_rate).receipts(receipts.is_some())];
     let timeout = put.output.timeout.map(Duration::from_secs);
-    let run = Run { clients, parts: vec![part], jobs: vec![job], asides, timeout };
+    let run = Run { clients, parts: vec![part], jobs: vec![job], asides, timeout, receipts };
     let exit = block_on(run.all(&memory, &mut printer))?;
     printer.finish(exit);
     Ok(exit)

@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::movement::Movement;
 use super::output::line;
 use super::printer::{Printer, Resuming};
+use super::receipts_file::ReceiptsFile;
 use super::resolve;
 use super::runtime::block_on;
 use super::selection::found_files::FoundFiles;
@@ -45,11 +46,14 @@ pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
         document_id: None,
         parallel: put.output.parallel,
     };
+    let receipts = put.output.receipts.as_deref();
+    let mut receipts = receipts.map(|path| ReceiptsFile::open(path, &[])).transpose()?;
     let mut client = Client::new(server, credential.token)
         .token_file(credential.file)
         .security(security)
         .retries(put.output.retries)
-        .limit_rate(put.output.limit_rate);
+        .limit_rate(put.output.limit_rate)
+        .receipts(receipts.is_some());
     let mut printer = Printer::new(put.output.style(), Resuming::SameCommand);
     printer.expect(vec![Arc::new(FoundFiles::known(1, 0))]);
     let printer = Mutex::new(printer);
@@ -58,7 +62,7 @@ pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
     let ended = block_on(send(&mut client, remote, &options, &printer, &movement, &cancel))?;
     let mut printer = printer.into_inner().unwrap_or_else(PoisonError::into_inner);
     let exit = match ended {
-        Ok(_) => Exit::Done,
+        Ok(receipt) => keep(&receipt, receipts.take(), &mut printer),
         Err(failure) => tell(failure, put.on_conflict, &mut printer),
     };
     printer.finish(exit);
@@ -120,6 +124,15 @@ async fn send(
             }
         }
     }
+}
+
+/// Keeps the receipt, where there is a file for it.
+fn keep(receipt: &Receipt, receipts: Option<ReceiptsFile>, printer: &mut Printer) -> Exit {
+    let Some(mut receipts) = receipts else { return Exit::Done };
+    let kept = receipts.keep(receipt).and_then(|()| receipts.close(printer));
+    let Err(failure) = kept else { return Exit::Done };
+    printer.has_no_receipt(Path::new(STANDARD_INPUT), &failure);
+    failure.exit()
 }
 
 /// Says how it has failed.

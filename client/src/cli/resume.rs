@@ -8,6 +8,7 @@ use super::job::{self, Job};
 use super::order::{Files, Part};
 use super::output::say;
 use super::printer::Printer;
+use super::receipts_file::ReceiptsFile;
 use super::resolve::{self, Credential, Memory, Purpose};
 use super::runtime::block_on;
 use super::selection::{Selection, Told};
@@ -35,7 +36,7 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
     let quiet = resume.output.quiet;
     let memory = resolve::memory(&resume.state_args, Purpose::GoOn, quiet)?;
     let chosen = choose(&resume, &memory.state)?;
-    let resuming = memory.resuming(&resume.connect);
+    let resuming = memory.resuming(&resume.connect, resume.output.receipts.as_deref());
     if resume.typed.is_empty() && !resume.all && chosen.jobs.len() + chosen.uploads.len() > 1 {
         return Err(several(&chosen, &memory.state, &resuming.options()));
     }
@@ -48,6 +49,9 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
         printer.nothing_to_do("no unfinished uploads");
         return Ok(Exit::Done);
     }
+    let sources: Vec<PathBuf> = chosen.jobs.iter().flat_map(|job| job.paths.clone()).collect();
+    let receipts = resume.output.receipts.as_deref();
+    let receipts = receipts.map(|path| ReceiptsFile::open(path, &sources)).transpose()?;
     let mut plan = Plan::new(&resume, &memory);
     for entry in chosen.jobs {
         plan.add_job(entry, &mut printer);
@@ -57,7 +61,7 @@ pub(super) fn run(resume: Resume) -> Result<Exit, CliError> {
     }
     let Plan { clients, parts, jobs, asides, worst, .. } = plan;
     let timeout = resume.output.timeout.map(Duration::from_secs);
-    let run = Run { clients, parts, jobs, asides, timeout };
+    let run = Run { clients, parts, jobs, asides, timeout, receipts };
     let exit = worst.max(block_on(run.all(&memory, &mut printer))?);
     printer.finish(exit);
     Ok(exit)
@@ -124,7 +128,8 @@ impl<'a> Plan<'a> {
         let retries = self.resume.output.retries;
         let client = client(&self.resume.connect, server, credential, self.memory, retries)?
             .expected_store(store)
-            .limit_rate(self.resume.output.limit_rate);
+            .limit_rate(self.resume.output.limit_rate)
+            .receipts(self.resume.output.receipts.is_some());
         self.clients.push(client);
         self.known.push(wanted);
         Ok(self.known.len() - 1)

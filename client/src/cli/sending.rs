@@ -1,12 +1,15 @@
 //! What `towline put` and `towline resume` have in common: the run over all files, and what is
 //! said and remembered at its end.
 
+mod extent;
+
 use super::arguments::ConnectArgs;
 use super::error::CliError;
 use super::job::Job;
 use super::movement::Movement;
 use super::order::{Order, Part};
 use super::printer::{Printer, Stop};
+use super::receipts_file::ReceiptsFile;
 use super::resolve::{self, Credential, Memory};
 use super::selection::{Aside, Selection, Told};
 use super::unfinished::{how_to_go_on, interrupted_before, never_answered};
@@ -19,7 +22,7 @@ use crate::failure::Failure;
 use crate::feed::FeedItem;
 use crate::item::Sent;
 use crate::text::shown;
-use crate::uploads;
+use extent::{concerns_all, gone_meanwhile, refuses_all};
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,6 +65,8 @@ pub(super) struct Run {
     pub(super) asides: mpsc::Receiver<Told>,
     /// How long nothing may move before the run gives up.
     pub(super) timeout: Option<Duration>,
+    /// Where receipts are kept, if they are.
+    pub(super) receipts: Option<ReceiptsFile>,
 }
 
 impl Run {
@@ -77,13 +82,14 @@ impl Run {
         memory: &Memory,
         printer: &mut Printer,
     ) -> Exit {
-        let Self { mut clients, parts, jobs, mut asides, timeout } = self;
+        let Self { mut clients, parts, jobs, mut asides, timeout, receipts } = self;
         let found: Vec<_> = parts.iter().map(Part::found).collect();
         let progress = Progress {
             printer: Mutex::new(printer),
             jobs: Mutex::new(jobs),
             ended: Mutex::new(Ended::default()),
             movement: Movement::new(timeout),
+            receipts: Mutex::new(receipts),
         };
         // Cancelled by a person or by the timeout: both pause what is under way.
         let cancel = &cancel.child_token();
@@ -110,10 +116,16 @@ impl Run {
         while let Ok(told) = asides.try_recv() {
             progress.tell(told);
         }
-        let Progress { printer, jobs, ended, .. } = progress;
+        let Progress { printer, jobs, ended, receipts, .. } = progress;
         let printer = into_inner(printer);
         let jobs = into_inner(jobs);
         let mut ended = into_inner(ended);
+        if let Some(receipts) = into_inner(receipts)
+            && let Err(failure) = receipts.close(printer)
+        {
+            printer.failed(None, &failure);
+            ended.worst = ended.worst.max(failure.exit());
+        }
         let files: u64 = found.iter().map(|found| found.count()).sum();
         let is_all = found.iter().all(|found| found.is_all());
         let unbegun = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(ended.count);
@@ -184,6 +196,7 @@ struct Progress<'a> {
     jobs: Mutex<Vec<Job>>,
     ended: Mutex<Ended>,
     movement: Movement,
+    receipts: Mutex<Option<ReceiptsFile>>,
 }
 
 /// How the files of a run have ended so far.
@@ -347,9 +360,15 @@ impl Progress<'_> {
             job.iter_mut().for_each(|job| job.folder_or_link_has_ended());
         }
         let failure = match put {
-            Ok(Sent::File(_)) => {
+            Ok(Sent::File(receipt)) => {
                 lock(&self.printer).loses(*not_kept);
                 job.into_iter().for_each(|job| job.one_is_done(local));
+                if let Some(receipts) = &mut *lock(&self.receipts)
+                    && let Err(failure) = receipts.keep(&receipt)
+                {
+                    lock(&self.printer).has_no_receipt(local, &failure);
+                    ended.worst = ended.worst.max(failure.exit());
+                }
                 return true;
             }
             Ok(Sent::Made { existing, .. }) => {
@@ -396,7 +415,8 @@ impl Progress<'_> {
             failure,
             Failure::KeyUnknown { .. } | Failure::KeyChanged { .. } | Failure::NoTls { .. }
         );
-        if refused_all.is_some() || is_stranger {
+        let signs_none = matches!(&failure, Failure::Receipt(failure) if failure.concerns_all());
+        if refused_all.is_some() || is_stranger || signs_none {
             ended.refused_as_a_whole.extend(number);
         }
         ended.refused_all = ended.refused_all.or(refused_all);
@@ -430,81 +450,9 @@ fn entries_of(jobs: &[Job], some: &BTreeSet<usize>) -> Vec<JobEntry> {
     some.iter().filter_map(|job| Some(jobs.get(*job)?.as_written())).collect()
 }
 
-/// A file that was there when the command began and is away now may be on a disk that was
-/// unplugged, or in a folder that was moved: it may come back.
-fn gone_meanwhile(failure: Failure) -> Failure {
-    match failure {
-        Failure::File { source, path, .. } if uploads::is_not_there(&source) => {
-            Failure::Gone { path }
-        }
-        other => other,
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn concerns_all(failure: &Failure) -> bool {
-    match failure {
-        Failure::Unreachable { .. }
-        | Failure::NoServer { .. }
-        | Failure::Protocol(_)
-        | Failure::KeyUnknown { .. }
-        | Failure::KeyChanged { .. }
-        | Failure::NoTls { .. }
-        | Failure::OtherServer { document_id: None, .. } => true,
-        // Where no attempt is to be repeated, the first loss ends it all.
-        Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
-        Failure::Refused { reply, .. } => refuses_all(reply.code),
-        _ => false,
-    }
-}
-
-/// Whether the server refuses the client as a whole, whatever it sends.
-fn refuses_all(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unauthorized | Code::AuthExpired | Code::VersionUnsupported | Code::TlsRequired
-    )
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::arguments::StateArgs;
-    use super::super::error::Reader;
-    use super::super::printer::{Detail, OutputStyle, Resuming};
-    use super::super::resolve::{self, Purpose};
-    use super::*;
-    use crate::document::Document;
-    use crate::token::Token;
-    use crate::transfer::options::PutOptions;
-
-    #[tokio::test]
-    async fn an_interruption_before_the_first_file_is_no_success() {
-        let home = tempfile::tempdir().unwrap();
-        for count in [1, 3] {
-            let parts = (0..count).map(|n| {
-                let path = home.path().join(format!("{n}.txt"));
-                std::fs::write(&path, "a").unwrap();
-                let document = Document::in_folder(path, Vec::new()).unwrap();
-                let files = order::Files::One(document);
-                let options = PutOptions::default();
-                Part { client: 0, files, options, job: None, sent_again: None }
-            });
-            let state_args = StateArgs { state_file: Some(home.path().join("state.json")) };
-            let memory = resolve::memory(&state_args, Purpose::Remember, true).unwrap();
-            // Nothing is asked of it.
-            let server = "127.0.0.1:1".parse().unwrap();
-            let clients = vec![Client::new(server, Token::new("t").unwrap())];
-            let style = OutputStyle { reader: Reader::Person, detail: Detail::Errors };
-            let mut printer = Printer::new(style, Resuming::SameCommand);
-            let cancel = CancellationToken::new();
-            cancel.cancel();
-            let (parts, jobs) = (parts.collect(), Vec::new());
-            let run = Run { clients, parts, jobs, asides: asides().1, timeout: None };
-            let ended = run.all_until(&cancel, &memory, &mut printer);
-            assert_eq!(ended.await, Exit::Resumable, "of {count} files");
-        }
-    }
-}
+mod tests;

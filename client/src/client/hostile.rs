@@ -9,5 +9,6 @@ mod pauses;
 mod pipes;
 #[cfg(unix)]
 mod reads;
+mod receipts;
 mod retries;
 mod rogue;

@@ -97,7 +97,9 @@ impl Client {
         };
         match ended {
             Ok(success) => {
-                let receipt = Receipt::of(&upload.document, success, upload.sent_bytes);
+                let issuer = self.connection.as_ref().and_then(|connection| connection.issuer());
+                let issuer = issuer.map(|issuer| &**issuer);
+                let receipt = Receipt::of(&upload.document, success, upload.sent_bytes, issuer);
                 listener(Event::Completed(receipt.clone()));
                 Ok(receipt)
             }

@@ -49,6 +49,7 @@ impl Connection {
             broken: None,
             channel: 0,
             welcome: nothing_said(),
+            issuer: None,
             round_trip: Duration::ZERO,
         };
         connection.queue(&Request::Hello(Hello {

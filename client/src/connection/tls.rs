@@ -2,9 +2,9 @@
 
 use crate::attempt_end::AttemptEnd;
 use crate::failure::Failure;
+use crate::public_key::fingerprint;
 use crate::route::Route;
 use crate::security::Security;
-use aws_lc_rs::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -53,8 +53,7 @@ pub(super) fn check_key(tls: &ClientConnection, route: &Route) -> Result<(), Att
 
 fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
     let certificate = ParsedCertificate::try_from(certificate).ok()?;
-    let digest = digest(&SHA256, &certificate.subject_public_key_info());
-    Some(Fingerprint::from_bytes(digest.as_ref().try_into().ok()?))
+    Some(fingerprint(&certificate.subject_public_key_info()))
 }
 
 /// Takes any certificate and proves that the server has its key: which key that is,

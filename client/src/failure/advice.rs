@@ -105,6 +105,7 @@ impl Failure {
                  --fingerprint and the key"
                     .to_owned(),
             ),
+            Self::Receipt(failure) => Some(failure.advice().to_owned()),
             Self::NoTls { .. } => Some(
                 "if its towlined is older than this client, or a proxy stands in between, \
                  --plaintext connects without encryption: then whoever can read along on the \

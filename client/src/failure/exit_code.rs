@@ -35,6 +35,7 @@ impl Failure {
             | Self::KeyUnknown { .. }
             | Self::KeyChanged { .. }
             | Self::NoTls { .. }
+            | Self::Receipt(_)
             | Self::Protocol(_)
             | Self::EndlessList { .. }
             | Self::LocalExists { .. }

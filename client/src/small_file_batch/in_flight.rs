@@ -9,9 +9,11 @@ use crate::feed::FeedItem;
 use crate::item::Sent;
 use crate::making;
 use crate::place;
+use crate::receipts::Issuer;
 use crate::source::Attributes;
 use crate::transfer::options::PutOptions;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use towline_protocol::reply::{Granted, NodeAnswer, Success, Welcome};
 use towline_protocol::request::{Complete, Upload};
 use towline_protocol::{Channel, Reply, Request, frame};
@@ -50,6 +52,8 @@ pub(crate) struct InFlight {
     /// needless: it had the file, and `upload` was answered with SUCCESS.
     awaiting_second_reply: BTreeSet<Channel>,
     ahead: Ahead,
+    /// The server as it signs receipts, where it was asked for them.
+    issuer: Option<Arc<Issuer>>,
 }
 
 /// Whether the bytes of a file are sent together with `upload`, before any answer.
@@ -66,7 +70,7 @@ enum Ahead {
 
 impl InFlight {
     /// Nothing is on its way yet over that link.
-    pub(super) fn over(link: Link) -> Self {
+    pub(super) fn over(link: Link, issuer: Option<Arc<Issuer>>) -> Self {
         let ahead = match link.bytes_before_an_answer() {
             0 => Ahead::No,
             bytes_left => Ahead::Unknown { bytes_left },
@@ -78,6 +82,7 @@ impl InFlight {
             remaining: Vec::new(),
             awaiting_second_reply: BTreeSet::new(),
             ahead,
+            issuer,
         }
     }
 
@@ -227,7 +232,7 @@ impl InFlight {
             self.awaiting_second_reply.insert(channel);
         }
         let sent_bytes = if stage == Stage::Asked { 0 } else { small.bytes.len() as u64 };
-        let receipt = Receipt::of(&item.document, success, sent_bytes);
+        let receipt = Receipt::of(&item.document, success, sent_bytes, self.issuer.as_deref());
         Some((item, receipt))
     }
 
@@ -361,6 +366,7 @@ mod tests {
             durable: true,
             existing,
             copied: false,
+            receipt: None,
         }
     }
 
@@ -372,7 +378,7 @@ mod tests {
             let (kind, options) = (ItemKind::File, PutOptions::default());
             FeedItem { index, document, kind, options, not_kept: NotKept::default() }
         };
-        let mut in_flight = InFlight::over(Link::Long);
+        let mut in_flight = InFlight::over(Link::Long, None);
         let mut count = 0;
         while in_flight.takes_more() {
             count += 1;
@@ -392,7 +398,7 @@ mod tests {
         assert!(in_flight.takes_more());
 
         // A server that has the first file may have the others: they are asked for first.
-        let mut in_flight = InFlight::over(Link::Long);
+        let mut in_flight = InFlight::over(Link::Long, None);
         in_flight.start(Channel(1), item(1), small(), &welcome);
         assert!(in_flight.succeeded(Channel(1), success(Channel(1), "f1", true)).is_some());
         let frames = in_flight.start(Channel(2), item(2), small(), &welcome);
@@ -408,7 +414,7 @@ mod tests {
             let (kind, options) = (ItemKind::File, PutOptions::default());
             FeedItem { index, document, kind, options, not_kept: NotKept::default() }
         };
-        let mut in_flight = InFlight::over(Link::Short);
+        let mut in_flight = InFlight::over(Link::Short, None);
         let (first, second) = (Channel(1), Channel(2));
         let granted = |channel| Granted {
             channel,

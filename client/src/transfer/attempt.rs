@@ -41,7 +41,10 @@ impl Transfer {
         let sent_here_bytes = self.sent.attempt_ended();
         let sent_bytes = self.sent.total();
         Attempt {
-            ended: ended.map(|success| Receipt::of(&self.document, success, sent_bytes)),
+            ended: ended.map(|success| {
+                let issuer = context.connection.issuer().map(|issuer| &**issuer);
+                Receipt::of(&self.document, success, sent_bytes, issuer)
+            }),
             made_headway: self.headway.was_made(sent_bytes),
             was_in_vain: sent_here_bytes > 0 && self.position.received() <= received,
         }

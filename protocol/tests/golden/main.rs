@@ -7,6 +7,7 @@
 mod binary;
 mod changes;
 mod file;
+mod receipts;
 mod refused;
 mod replies;
 mod requests;

@@ -62,6 +62,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         durable: true,
         existing: false,
         copied: false,
+        receipt: None,
     };
     let of_node = Success { node_id: Some(node(7)), ..success.clone() };
     let existing = Success {
@@ -76,6 +77,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         durable: true,
         existing: true,
         copied: false,
+        receipt: None,
     };
     let copied = Success { existing: false, copied: true, ..existing.clone() };
     let uploading = Status {
@@ -200,6 +202,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("ping", Reply::Ping(Pong::default())),
         ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),
     ];
+    all.extend(crate::receipts::replies());
     all.extend(crate::tree::replies());
     all.extend(crate::changes::replies());
     let errors = [errors(), crate::tree::errors(), crate::changes::errors()].concat();
@@ -305,7 +308,8 @@ fn every_reply_has_a_golden_frame() {
             Reply::Delta(_) => 22,
             Reply::Change(_) => 23,
             Reply::Uploads(_) => 24,
+            Reply::Receipts(_) => 25,
         })
         .collect();
-    assert_eq!(replies, (0..25).collect());
+    assert_eq!(replies, (0..26).collect());
 }

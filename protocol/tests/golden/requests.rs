@@ -136,6 +136,7 @@ fn requests() -> Vec<(&'static str, Request)> {
     ];
     all.extend(crate::tree::requests());
     all.extend(crate::changes::requests());
+    all.extend(crate::receipts::requests());
     all
 }
 
@@ -184,7 +185,8 @@ fn every_request_has_a_golden_frame() {
             Request::Delta(_) => 20,
             Request::Watch(_) => 21,
             Request::Uploads(_) => 22,
+            Request::Receipts(_) => 23,
         })
         .collect();
-    assert_eq!(requests, (0..23).collect());
+    assert_eq!(requests, (0..24).collect());
 }

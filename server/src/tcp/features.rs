@@ -8,7 +8,7 @@ use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
 /// it.
-pub(crate) const FEATURES: [&str; 13] = [
+pub(crate) const FEATURES: [&str; 14] = [
     "blocks",
     "find",
     "withdraw",
@@ -22,6 +22,7 @@ pub(crate) const FEATURES: [&str; 13] = [
     "replace",
     "read",
     "uploads",
+    "receipts",
 ];
 
 /// Lets a request pass if the features that it needs are announced.
@@ -56,6 +57,7 @@ const fn feature_of(request: &Request) -> Option<&'static str> {
         Request::Read(_) => Some("read"),
         Request::Delta(_) | Request::Watch(_) => Some("changes"),
         Request::Uploads(_) => Some("uploads"),
+        Request::Receipts(_) => Some("receipts"),
         Request::Hello(_)
         | Request::Upload(_)
         | Request::Resume(_)
@@ -156,6 +158,7 @@ mod tests {
             ("changes", r#"{"action":"delta","channel":7}"#),
             ("changes", r#"{"action":"watch","channel":7}"#),
             ("uploads", r#"{"action":"uploads","channel":7}"#),
+            ("receipts", r#"{"action":"receipts","channel":7}"#),
         ] {
             let unknown = Err((Code::UnknownAction, None, Channel(7)));
             assert_eq!(checked(&["blocks", "find"], text), unknown, "{text}");

@@ -1,11 +1,14 @@
 //! One connection, from login to its end: requests go to the engine as commands, its events
 //! go out as replies. This module decides nothing but when a connection ends.
 
+use super::end::End;
 use super::error_code::broken_framing;
 use super::features;
+use super::forwarding::{drain_events, forward, forward_until, send_all};
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
 use super::login::{self, Login};
+use super::receipts::Receipts;
 use super::send_buffer::SendBuffer;
 use super::{Arrival, crowded, translate};
 use crate::access::Access;
@@ -17,15 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
-use towline_engine::{
-    Client, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, ReadEvent, Session,
-};
+use towline_engine::{Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session};
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
-use towline_protocol::reply::Pong;
+use towline_protocol::reply::{Pong, ReceiptKey};
 use towline_protocol::request::Read;
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
-use towline_types::UserId;
+use towline_state::catalog::User;
 
 /// How long the orderly close of a connection may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -34,35 +35,16 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// the last replies.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Why a connection ends.
-enum End {
-    /// The client has said all it had to say: it hears the rest.
-    Finished,
-    /// The connection broke.
-    Gone,
-    /// The client is told why, and it is closed.
-    Closed(ErrorReply),
-}
-
-impl End {
-    /// What the client still receives.
-    const fn client(&self) -> Client {
-        match self {
-            Self::Finished => Client::AwaitsAnswers,
-            Self::Closed(_) => Client::Listens,
-            Self::Gone => Client::Gone,
-        }
-    }
-}
-
 struct Connection<R, W> {
     shared: Arc<Shared>,
-    user: UserId,
+    user: User,
     access: Access,
     source: ReaderSlot<R>,
     outgoing: SendBuffer<W>,
     session: Session,
     events: EventReceiver,
+    /// Since the client has asked for receipts.
+    receipts: Option<Receipts>,
     /// The code behind a writer has panicked.
     broken: bool,
 }
@@ -100,13 +82,14 @@ pub(crate) async fn serve<R, W>(
             let (session, events) =
                 shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
             let connection = Connection {
-                user: user.user_id,
                 access: Access::granted(Arc::clone(&shared), identity),
                 source: ReaderSlot::new(reader),
                 outgoing,
                 session,
                 events,
+                receipts: None,
                 broken: false,
+                user,
                 shared,
             };
             connection.run().await;
@@ -151,20 +134,22 @@ where
             // What has arrived of a frame that was cut counts, unless there is no time.
             let _ = self.push_segment(segment).await;
         }
-        let Self { shared, mut access, session, mut outgoing, mut events, .. } = self;
+        let Self { shared, mut access, session, mut outgoing, mut events, receipts, .. } = self;
+        let receipts = receipts.as_ref();
         let unread = shared.timings.unread;
         let mut closing = pin!(session.close(end.client()));
         let closed = match end {
             End::Finished => {
                 let (closing, cut) = (closing.as_mut(), access.ends());
-                forward_until(closing, cut, unread, &mut events, &mut outgoing).await
+                forward_until(closing, cut, unread, &mut events, &mut outgoing, receipts).await
             }
             End::Closed(_) => Ok(closing.as_mut().await),
             End::Gone => Err(End::Gone),
         };
         let closed = match closed {
             Ok(closed) => {
-                let _ = timeout(LAST_WORDS, drain_events(&mut events, &mut outgoing)).await;
+                let _ =
+                    timeout(LAST_WORDS, drain_events(&mut events, &mut outgoing, receipts)).await;
                 closed
             }
             Err(cut) => {
@@ -176,7 +161,7 @@ where
         };
         if !matches!(end, End::Gone) {
             for event in closed.last_events().await {
-                forward(&mut outgoing, event);
+                forward(&mut outgoing, event, receipts);
             }
         }
         if let End::Finished = end {
@@ -298,15 +283,25 @@ where
                     self.outgoing.push(&Reply::Error(error));
                 }
                 Ok(Request::Read(read)) => self.read(&read),
+                Ok(Request::Receipts(asked)) => self.sign_from_now_on(asked.channel),
                 Ok(request) => {
                     let channel = request.channel();
-                    let command = translate::command(request, self.user)?;
+                    let command = translate::command(request, self.user.user_id)?;
                     return self.push(channel, command).await;
                 }
                 Err(error) => self.outgoing.push(&Reply::Error(error)),
             },
         }
         None
+    }
+
+    /// The key is the one that the server has now: it stays for this connection, whatever is
+    /// renewed.
+    fn sign_from_now_on(&mut self, channel: Channel) {
+        let receipts = Receipts::new(&self.shared, &self.user);
+        let public_key = receipts.public_key();
+        self.outgoing.push(&Reply::Receipts(ReceiptKey { channel, public_key }));
+        self.receipts = Some(receipts);
     }
 
     fn read(&mut self, read: &Read) {
@@ -363,7 +358,7 @@ where
                 () = &mut granted => return None,
                 Some(event) = self.events.recv(), if has_room => {
                     self.broken |= matches!(event.kind, EventKind::Panicked);
-                    forward(&mut self.outgoing, event);
+                    forward(&mut self.outgoing, event, self.receipts.as_ref());
                 }
                 // The next page of a long answer waits for room.
                 sent = self.outgoing.send(), if !self.outgoing.is_empty() => {
@@ -382,7 +377,7 @@ where
         if let EventKind::AtWork { .. } = event.kind {
             self.source.excuse_silence();
         }
-        forward(&mut self.outgoing, event);
+        forward(&mut self.outgoing, event, self.receipts.as_ref());
     }
 }
 
@@ -393,93 +388,6 @@ async fn ended(shared: &Shared, access: &mut Access) -> ErrorReply {
         biased;
         () = shared.stopping.cancelled() => stopping_error(),
         error = access.ends() => error,
-    }
-}
-
-/// Passes events on until the session is closed. The client asks nothing more, and still waits for
-/// its answers; the next page of a long one is made when the page before is on its way.
-///
-/// # Errors
-/// Why the client gets no more of them: `cut`, or it does not read.
-async fn forward_until<T, W: AsyncWrite + Unpin>(
-    closed: impl Future<Output = T>,
-    cut: impl Future<Output = ErrorReply>,
-    unread: Duration,
-    events: &mut EventReceiver,
-    outgoing: &mut SendBuffer<W>,
-) -> Result<T, End> {
-    tokio::pin!(closed, cut);
-    loop {
-        let deadline = outgoing.deadline(unread);
-        tokio::select! {
-            biased;
-            error = &mut cut => return Err(End::Closed(error)),
-            closed = &mut closed => return Ok(closed),
-            Some(event) = events.recv(), if outgoing.has_room() => forward(outgoing, event),
-            sent = outgoing.send(), if !outgoing.is_empty() => {
-                if sent.is_err() {
-                    return Err(End::Gone);
-                }
-            }
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                return Err(End::Gone);
-            }
-        }
-    }
-}
-
-/// Sends all that waits, however slowly the client reads.
-///
-/// # Errors
-/// Why the client gets no more of it: `cut`, or it does not read.
-async fn send_all<W: AsyncWrite + Unpin>(
-    cut: impl Future<Output = ErrorReply>,
-    unread: Duration,
-    outgoing: &mut SendBuffer<W>,
-) -> Result<(), End> {
-    tokio::pin!(cut);
-    while let Some(deadline) = outgoing.deadline(unread) {
-        tokio::select! {
-            biased;
-            error = &mut cut => return Err(End::Closed(error)),
-            sent = outgoing.send() => {
-                if sent.is_err() {
-                    return Err(End::Gone);
-                }
-            }
-            () = sleep_until(deadline) => return Err(End::Gone),
-        }
-    }
-    Ok(())
-}
-
-/// Passes on the last events. The lanes are done, but a thread that ends an upload tells its
-/// writers only when the catalog says so: no event follows when the last sender is dropped.
-async fn drain_events<W: AsyncWrite + Unpin>(
-    events: &mut EventReceiver,
-    outgoing: &mut SendBuffer<W>,
-) {
-    loop {
-        tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => forward(outgoing, event),
-                None => return,
-            },
-            sent = outgoing.send(), if !outgoing.is_empty() => {
-                if sent.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-fn forward<W: AsyncWrite + Unpin>(outgoing: &mut SendBuffer<W>, event: Event) {
-    if let EventKind::Read(ReadEvent::Piece(piece)) = event.kind {
-        return outgoing.push_content(translate::content_head(event.tag, &piece), piece);
-    }
-    if let Some(frames) = translate::frames(&event) {
-        outgoing.push_frames(&frames);
     }
 }
 

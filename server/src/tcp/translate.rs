@@ -4,6 +4,7 @@
 mod tree;
 
 use super::node::shown;
+use super::receipts::Receipts;
 use std::ops::Range;
 use towline_engine::{
     Answer, Event, EventKind, Grant, GrantedBy, Position, Status as DocumentStatus, Tag,
@@ -73,7 +74,9 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Versions(request) => tree::versions(&request),
         Request::Delta(request) => tree::delta(&request),
         Request::Watch(_) => tree::watch(),
-        Request::Hello(_) | Request::Ping(_) | Request::Read(_) => return None,
+        Request::Hello(_) | Request::Ping(_) | Request::Read(_) | Request::Receipts(_) => {
+            return None;
+        }
     })
 }
 
@@ -246,8 +249,9 @@ fn of_another(named: Option<UserId>, user: UserId) -> Option<Rejection> {
         .then(|| Rejection::new(RejectionKind::WrongUser, message))
 }
 
-/// The frames that say what has happened; none for what is not said on the wire.
-pub(crate) fn frames(event: &Event) -> Option<Vec<u8>> {
+/// The frames that say what has happened; none for what is not said on the wire. With `receipts`,
+/// SUCCESS is signed.
+pub(crate) fn frames(event: &Event, receipts: Option<&Receipts>) -> Option<Vec<u8>> {
     let channel = Channel(event.tag.0);
     if let EventKind::Answer(answer) = &event.kind
         && let Answer::HeldBlocks { blocks, count, .. } = &**answer
@@ -257,7 +261,11 @@ pub(crate) fn frames(event: &Event) -> Option<Vec<u8>> {
     if let EventKind::Tree(answer) = &event.kind {
         return Some(tree::frames(channel, answer));
     }
-    reply(channel, event).map(|reply| frame::control(&reply))
+    let mut reply = reply(channel, event)?;
+    if let (Reply::Success(success), Some(receipts)) = (&mut reply, receipts) {
+        success.receipt = receipts.sign(success);
+    }
+    Some(frame::control(&reply))
 }
 
 /// The block lists of a page, and behind the last page the reply that ends them.
@@ -406,6 +414,7 @@ fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
         durable: receipt.is_durable(),
         existing,
         copied: receipt.is_copy(),
+        receipt: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The key by which clients recognise the server, and the certificate for it.
 
+use super::receipt_key::ReceiptKey;
 use crate::secret_file;
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
@@ -56,6 +57,7 @@ pub(crate) struct TlsIdentity {
 struct Current {
     config: Arc<ServerConfig>,
     fingerprint: Fingerprint,
+    receipt_key: Arc<ReceiptKey>,
 }
 
 /// Key and certificate of the server's own, in PEM.
@@ -89,6 +91,11 @@ impl TlsIdentity {
     /// By what clients recognise the server.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.current().fingerprint
+    }
+
+    /// The same key, for receipts.
+    pub(crate) fn receipt_key(&self) -> Arc<ReceiptKey> {
+        self.current().receipt_key
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
@@ -135,6 +142,8 @@ impl Current {
             public_key.ok_or_else(|| unusable(path, &"its public key is not known"))?;
         let digest = digest(&SHA256, &public_key);
         let digest = digest.as_ref().try_into().map_err(|_| TlsError::NotMade)?;
+        let receipt_key = ReceiptKey::of(&certified.key, public_key.to_vec())
+            .ok_or_else(|| unusable(path, &"a key of its kind signs no receipts"))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| unusable(path, &error))?
@@ -142,7 +151,11 @@ impl Current {
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         // A connection lasts; nothing is gained where the next one begins with a ticket.
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), fingerprint: Fingerprint::from_bytes(digest) })
+        Ok(Self {
+            config: Arc::new(config),
+            fingerprint: Fingerprint::from_bytes(digest),
+            receipt_key: Arc::new(receipt_key),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ impl Person<'_> {
     /// A command with server and token.
     fn command(&self, command: &str, arguments: &[&str]) -> Command {
         let mut asked = self.cli.at_home(command, &self.cli.path("state"));
-        if command != "uploads" {
+        if !["uploads", "receipt"].contains(&command) {
             self.cli.reach(&mut asked);
         }
         asked.args(arguments).current_dir(self.cli.path("."));
@@ -157,6 +157,14 @@ async fn every_line_of_every_command_is_as_the_page_says() {
     person.asks("restore", &["proj/sub/b.bin"]).await.assert_code(1);
     person.asks("restore", &["proj/sub"]).await.assert_done();
     person.asks("log", &[]).await.assert_done();
+
+    // Receipts, of which some are not good.
+    person.asks("put", &["proj/a.txt", "--receipts", "deposit"]).await.assert_done();
+    let text = std::fs::read_to_string(cli.path("deposit")).unwrap();
+    let edited = text.replace("\"durable\":true", "\"durable\":false");
+    std::fs::write(cli.path("deposit"), text + "{}\n" + &edited).unwrap();
+    person.asks("receipt", &["verify", "deposit", "--dir", "."]).await.assert_code(4);
+    person.asks("receipt", &["verify", "nothing"]).await.assert_code(1);
 
     // And back.
     let files = person.asks("get", &["proj", "new", "films", "-o", "."]).await;

@@ -31,6 +31,7 @@ mod pipe;
 mod places;
 mod progress;
 mod put;
+mod receipts;
 mod refused;
 mod round_trip;
 mod server_settings;

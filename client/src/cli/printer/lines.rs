@@ -268,6 +268,7 @@ mod tests {
     fn receipt(path: &str, filename: &str) -> Receipt {
         let asked = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
         Receipt {
+            signed: None,
             path: path.into(),
             document_id: DocumentId::try_from(8).unwrap(),
             filename: filename.to_owned(),

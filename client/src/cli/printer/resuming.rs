@@ -14,6 +14,8 @@ pub(in crate::cli) enum Resuming {
         /// The server, where the token is from the environment: that token is sent only to a server
         /// that is named.
         to: Option<ServerAddress>,
+        /// The file to which receipts are added.
+        receipts: Option<PathBuf>,
     },
     /// There is no state file: the same command finds the upload on the server.
     SameCommand,
@@ -23,10 +25,12 @@ pub(in crate::cli) enum Resuming {
 
 impl Resuming {
     pub(in crate::cli) fn options(&self) -> String {
-        let Self::ByNumber { state_file, to } = self else { return String::new() };
-        let state_file = state_file.as_deref();
-        let state_file = state_file.map(|path| format!(" --state-file {}", shell_word(path)));
+        let Self::ByNumber { state_file, to, receipts } = self else { return String::new() };
+        let file = |option, path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| format!(" --{option} {}", shell_word(path))).unwrap_or_default()
+        };
         let to = to.as_ref().map(|server| format!(" --to {server}"));
-        state_file.unwrap_or_default() + &to.unwrap_or_default()
+        file("state-file", state_file) + &to.unwrap_or_default() + &file("receipts", receipts)
     }
 }

@@ -87,13 +87,18 @@ impl Memory {
     }
 
     /// How a person continues an upload after an interruption.
-    pub(in crate::cli) fn resuming(&self, connect: &ConnectArgs) -> Resuming {
+    pub(in crate::cli) fn resuming(
+        &self,
+        connect: &ConnectArgs,
+        receipts: Option<&Path>,
+    ) -> Resuming {
         let is_from_environment =
             connect.token_file.is_none() && variable(TOKEN_VARIABLE).is_some();
         if self.keeps() {
             Resuming::ByNumber {
                 state_file: self.elsewhere.clone(),
                 to: connect.to.clone().filter(|_| is_from_environment),
+                receipts: receipts.map(Path::to_owned),
             }
         } else {
             Resuming::SameCommand
