@@ -23,7 +23,7 @@ pub(crate) struct Access {
     server: Arc<Shared>,
     /// What the token says.
     identity: Identity,
-    /// Until when the last yes holds.
+    /// Until when the catalog's last answer is valid.
     holds_until: Instant,
     /// When the next look begins.
     next_look: Instant,
@@ -34,7 +34,7 @@ pub(crate) struct Access {
 /// What is said of a user who was removed.
 pub(crate) const REMOVED: &str = "this account was removed on the server";
 
-/// What is said of a token that is not good.
+/// The error reply that refuses a token.
 pub(crate) fn refusal(error: TokenError) -> ErrorReply {
     let code = match error {
         TokenError::Expired => Code::AuthExpired,
@@ -43,11 +43,11 @@ pub(crate) fn refusal(error: TokenError) -> ErrorReply {
     ErrorReply::new(code, error.to_string())
 }
 
-/// Before a catalog that was busy is asked again.
+/// How long to wait before a busy catalog is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Access {
-    /// For a user who has logged in just now with that token.
+    /// The access of a user who has just logged in with a token that says this.
     pub(crate) fn granted(server: Arc<Shared>, identity: Identity) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep_until(now));
@@ -98,7 +98,8 @@ impl Access {
         }
     }
 
-    /// What can be told without the catalog: whether the token has ended, or its key was retired.
+    /// Checks what needs no look at the catalog: whether the token has expired, and whether its key
+    /// was retired.
     fn token_holds(&self) -> Result<(), TokenError> {
         if self.server.engine.clock().now() >= self.identity.expires_at {
             return Err(TokenError::Expired);

@@ -16,9 +16,9 @@ pub struct Config {
     pub places: PlaceLimits,
     /// What is bounded in time.
     pub timings: Timings,
-    /// The operator's certificate; none: the server's own.
+    /// The operator's certificate; `None` for the one that the server makes itself.
     pub tls: Option<TlsFiles>,
-    /// Connections without TLS are taken from other machines too.
+    /// Whether other machines may connect without TLS.
     pub allow_plaintext: bool,
 }
 

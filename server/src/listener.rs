@@ -1,5 +1,5 @@
-//! Takes connections, as many as there may be, tunes their sockets, and finds out by the first byte
-//! what a client speaks.
+//! Accepts connections, up to a limit, tunes their sockets, and finds out by the first byte which
+//! protocol a client speaks.
 
 use crate::places::Place;
 use crate::shared::Shared;
@@ -58,20 +58,20 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// What the first byte of a connection says (RFC 8446, section 5.1): the handshake of TLS begins.
+/// The first byte of a connection that begins with a TLS handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Finds out what the client speaks, and serves it.
+/// Finds out which protocol the client speaks, and serves the client.
 async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
     let login_until = Instant::now() + shared.timings.login;
     let mut first = [0];
-    // Cancel-safe: the byte stays where it is.
+    // Cancel-safe: `peek` leaves the byte in the socket.
     let peeked = tokio::select! {
         peeked = timeout_at(login_until, stream.peek(&mut first)) => peeked,
         () = shared.stopping.cancelled() => Ok(Ok(0)),
         () = place.has_to_leave() => return turn_away(&stream, shared.places.all()),
     };
-    // Where nothing came, the session says so.
+    // Where no byte came in time, the session refuses the login for that reason.
     let is_tls = matches!(peeked, Ok(Ok(1))) && first == [TLS_HANDSHAKE];
     let is_private = is_tls || shared.allow_plaintext || is_of_this_machine(&stream, peer);
     let halves = match socket::halves(stream) {
@@ -101,14 +101,15 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Ar
     }
 }
 
-/// Whether the connection never leaves this machine: both its ends have the same address, or one that
-/// only this machine has.
+/// Whether the connection stays on this machine: the client has a loopback address, or the address
+/// of the server itself.
 fn is_of_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
     let peer = peer.ip().to_canonical();
     peer.is_loopback() || stream.local_addr().is_ok_and(|here| here.ip().to_canonical() == peer)
 }
 
-/// Says why, as far as the socket takes it at once, and lets go.
+/// Tells the client that there are too many connections, if the socket takes the message at once.
+/// The caller closes the connection.
 fn turn_away(stream: &TcpStream, connections: usize) {
     let mut error = crowded();
     error.max = Some(connections as u64);

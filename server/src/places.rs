@@ -1,15 +1,15 @@
-//! The places for connections, and who gets them: nobody can take all of them (P6).
+//! The places for connections, and which connections get them. No client can take all places (P6).
 //!
-//! A connection is first one of a stranger. Of one address there are so many at most that have not
-//! logged in; one more makes the oldest of the same address leave. So a client that logs in within
-//! its first moments gets in, however many slow connections come from its address. When all places
-//! of strangers are taken, the oldest one of the address with the most leaves.
+//! Before its login a connection belongs to a *stranger*. An address may have a limited number of
+//! strangers. One more makes the oldest stranger of that address leave. So a client that logs in
+//! within a moment gets in, however many slow connections come from its address. When all places
+//! for strangers are taken, the oldest stranger of the address with the most strangers leaves.
 //!
-//! After its login a connection is one of its user, and a user has a limit too. The last twentieth
-//! of all places is for users who have no connection yet.
+//! After its login a connection belongs to its user, and the number for each user is limited too.
+//! The last twentieth of all places is for users who have no connection yet.
 //!
-//! The rule for strangers is that of `MaxStartups` and `PerSourceMaxStartups` of OpenSSH, but for
-//! which connection leaves: there it is the newest.
+//! The rule for strangers is the one of `MaxStartups` and `PerSourceMaxStartups` of OpenSSH, with
+//! one difference: there the newest connection is refused, here the oldest one leaves.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,31 +20,32 @@ use towline_types::UserId;
 /// How many connections there may be at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlaceLimits {
-    /// All together.
+    /// All connections together.
     pub all: usize,
-    /// Of one address, before the login.
+    /// Connections of one address that have not logged in.
     pub strangers_per_address: usize,
-    /// Of one user.
+    /// Connections of one user.
     pub per_user: usize,
 }
 
 impl PlaceLimits {
-    /// How many strangers there may be at the same time: a quarter of all places, and all of them
-    /// where those are few.
+    /// How many strangers there may be at the same time: a quarter of all places, but at least 256,
+    /// or all places where there are fewer than 256.
     const fn strangers(self) -> usize {
         let quarter = self.all / 4;
         let few = if self.all < 256 { self.all } else { 256 };
         if quarter > few { quarter } else { few }
     }
 
-    /// The places that only a user gets who has no connection.
+    /// The number of places that are kept for users who have no connection.
     const fn for_newcomers(self) -> usize {
         self.all / 20
     }
 }
 
 impl Default for PlaceLimits {
-    /// An office behind one address has room: hundreds may log in at the same moment.
+    /// The default has room for an office behind one address, where hundreds of clients log in at
+    /// the same moment.
     fn default() -> Self {
         Self { all: 16_384, strangers_per_address: 512, per_user: 1024 }
     }
@@ -73,7 +74,8 @@ struct Stranger {
     leave: CancellationToken,
 }
 
-/// What one person has as a rule: an address of IPv4, a /64 of IPv6.
+/// The part of an address that usually belongs to one person: all of an IPv4 address, the first 64
+/// bits of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Address(IpAddr);
 
@@ -89,7 +91,7 @@ impl Address {
     }
 }
 
-/// The place of one connection. Its drop gives it back.
+/// The place of one connection. Dropping it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
@@ -105,12 +107,12 @@ enum Owner {
 /// Why a user gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoPlace {
-    /// The user has as many as a user may have.
+    /// The user has as many connections as one user may have.
     OfUser {
-        /// That many.
+        /// The most connections of one user.
         max: usize,
     },
-    /// Only users without a connection get one now.
+    /// The places that are left are for users who have no connection.
     Crowded,
 }
 
@@ -119,12 +121,13 @@ impl Places {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
-    /// How many there are.
+    /// The number of all places.
     pub(crate) fn all(&self) -> usize {
         self.limits.all
     }
 
-    /// A place for a connection from that address; none where all places are taken.
+    /// A place for a connection from that address; `None` where all places are taken. Another
+    /// stranger may have to leave for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
         let address = Address::of(ip);
         let mut state = self.state();
@@ -162,10 +165,10 @@ impl State {
         }
     }
 
-    /// Takes a stranger out; none where it was made to leave before.
+    /// Removes a stranger; `None` where it was made to leave before.
     fn take_stranger(&mut self, address: Address, number: u64) -> Option<Stranger> {
         let strangers = self.strangers.get_mut(&address)?;
-        // They are in the order of their numbers.
+        // The strangers of an address are in the order of their numbers.
         let at = strangers.binary_search_by_key(&number, |one| one.number).ok()?;
         let stranger = strangers.remove(at);
         if strangers.is_empty() {
@@ -177,8 +180,8 @@ impl State {
 }
 
 impl Place {
-    /// Waits until the connection has to leave, since others want to log in. After the login it
-    /// never has to. Cancel-safe.
+    /// Waits until the connection has to leave because others want to log in. After the login it
+    /// never has to leave. Cancel-safe.
     pub(crate) async fn has_to_leave(&self) {
         match &self.of {
             Owner::Stranger { leave, .. } => leave.cancelled().await,
@@ -186,10 +189,10 @@ impl Place {
         }
     }
 
-    /// The client has logged in.
+    /// Gives the place to the user who has logged in.
     ///
     /// # Errors
-    /// Where the user gets no place; then it stays one of a stranger.
+    /// Where the user gets no place. Then it stays the place of a stranger.
     pub(crate) fn belongs_to(&mut self, user: UserId) -> Result<(), NoPlace> {
         let limits = self.places.limits;
         let mut state = self.places.state();
@@ -201,7 +204,8 @@ impl Place {
             return Err(NoPlace::Crowded);
         }
         if let Owner::Stranger { address, number, .. } = self.of {
-            // It may have been made to leave just now, and stays all the same.
+            // The stranger may have been made to leave a moment ago. It has logged in by now, and
+            // stays.
             let _ = state.take_stranger(address, number);
         }
         *state.users.entry(user).or_default() += 1;

@@ -26,7 +26,7 @@ pub enum RunError {
     /// The key in it.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The key and the certificate for TLS.
+    /// The key or the certificate for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// What is known at the end could not be written down.
@@ -52,22 +52,23 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// Reads the server's certificate and the keys of tokens once more, where they were renewed.
+/// Reads the server's certificate and the keys of tokens again while the server runs.
 #[derive(Clone)]
 pub struct Reloader(Arc<Shared>);
 
-/// What was read once more. What could not be read stays as it was before.
+/// What was read again. What could not be read stays as it was before.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// By what clients recognise the server.
+    /// The fingerprint by which clients recognise the server.
     pub certificate: Result<Fingerprint, TlsError>,
-    /// How many keys check tokens.
+    /// The number of keys that tokens are checked with.
     pub token_keys: Result<usize, KeyError>,
 }
 
 impl Reloader {
-    /// New connections get the certificate that is in the files now, and tokens are checked with the
-    /// keys that are there now: on open connections too, within the time of the check. Blocks.
+    /// New connections get the certificate that is in the files now. Tokens are checked with the
+    /// keys that are there now; those of open connections are checked again within
+    /// [`Timings::recheck`](crate::Timings::recheck). Blocks.
     #[must_use]
     pub fn reload(&self) -> Reloaded {
         let Shared { tls, tokens, .. } = &*self.0;
@@ -101,13 +102,13 @@ impl Server {
         Ok(Self { shared: Arc::new(opening.await.map_err(|_| RunError::Panicked)??) })
     }
 
-    /// By what clients recognise this server.
+    /// The fingerprint by which clients recognise this server.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.shared.tls.fingerprint()
     }
 
-    /// What reads the certificate and the keys once more while the server serves.
+    /// Reads the certificate and the keys again while the server serves.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader(Arc::clone(&self.shared))
@@ -133,8 +134,8 @@ impl Server {
             () = shared.engine.lock_removed() => false,
         };
         tracing::info!("stopping");
-        // The engine first: a client whose request is cut off with its connection is told that the
-        // server stops.
+        // The engine stops first. So a client whose request ends with its connection is told that
+        // the server stops.
         shared.engine.begin_shut_down();
         shared.stopping.cancel();
         let enough = Instant::now() + shared.timings.stop;

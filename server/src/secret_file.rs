@@ -6,18 +6,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use towline_engine::storage::PathError;
 
-/// Far more than a key and a chain of certificates have.
+/// The most bytes that are read of a file: far more than a key and a chain of certificates have.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// The content of the file.
+/// The content of the file, up to [`BYTES_MAX`].
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Makes the file, with what it is to have, durable and whole. Where two processes make it at the
-/// same time, the first one wins; the answer is what the file has.
+/// Makes the file with these bytes. It appears under its name whole and durable. Where two
+/// processes make it at the same time, the first one wins. Returns what the file contains then.
 pub(crate) fn make(folder: &Path, path: &Path, bytes: &[u8]) -> Result<Vec<u8>, PathError> {
     let mut file = tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o600))

@@ -17,7 +17,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
     pub(crate) tls: TlsIdentity,
-    /// Connections without TLS are taken from other machines too.
+    /// Whether other machines may connect without TLS.
     pub(crate) allow_plaintext: bool,
     pub(crate) logins: LoginLog,
     /// The connections.

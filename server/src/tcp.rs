@@ -21,21 +21,22 @@ use towline_protocol::{Code, ErrorReply};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
-    /// When its client has to have logged in.
+    /// The time by which its client has to have logged in.
     pub(crate) login_until: Instant,
     pub(crate) privacy: Privacy,
 }
 
-/// Who may read along on a connection.
+/// Whether others on the network can read a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privacy {
-    /// Nobody: it is encrypted, or does not leave this machine; or the operator does not mind.
+    /// Others cannot read it, because it is encrypted or does not leave this machine; or the
+    /// operator allows that they can.
     Kept,
-    /// Everybody between the two machines.
+    /// Everybody between the two machines can read it.
     Lost,
 }
 
-/// What a client is told that gets no place.
+/// The error reply to a client that gets no place.
 pub(crate) fn crowded() -> ErrorReply {
     ErrorReply::new(Code::TooMany, "too many connections; come again in a while")
 }

@@ -1,7 +1,7 @@
 //! TLS: the server's key and certificate, and connections that are encrypted.
 //!
-//! Version 1.3 alone. A client recognises the server by the fingerprint of its public key, as SSH
-//! does: most servers have no name that an authority could vouch for.
+//! TLS 1.3 is the only version. A client recognises the server by the fingerprint of its public
+//! key, as with SSH, because most servers have no name that an authority could certify.
 
 mod identity;
 mod receipt_key;

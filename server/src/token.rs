@@ -1,11 +1,11 @@
 //! Tokens, by which a client proves its user: JSON web tokens, signed with Ed25519 keys of this
 //! server's own.
 //!
-//! One algorithm, and no header that could name another or bring a key. What a token has to say is
-//! a user (`sub`), an end (`exp`), a beginning (`iat`) and the store that it was issued for
-//! (`iss`): after the loss of a catalog the numbers of users may be given to others, and the keys
-//! may still be there. It names the key that has signed it (`kid`) and itself (`jti`); tokens of
-//! before name neither.
+//! There is one algorithm, and no header can name another one or bring a key. A token has to say
+//! its user (`sub`), its end (`exp`), its beginning (`iat`) and the store that it was issued for
+//! (`iss`): after the loss of a catalog the same user numbers may be given to other people, while
+//! the keys are still there. A token also names the key that has signed it (`kid`) and itself
+//! (`jti`). Tokens of earlier versions name neither.
 
 mod claims;
 mod error;
@@ -42,7 +42,7 @@ pub struct Tokens {
 pub struct Issued {
     /// The token itself: a secret.
     pub token: String,
-    /// What it says.
+    /// What the token says.
     pub identity: Identity,
 }
 
@@ -55,7 +55,8 @@ pub struct Identity {
     pub issued_at_secs: u64,
     /// When the token ends.
     pub expires_at: Timestamp,
-    /// The token. One of before, which does not say its id, has one that is made of its text.
+    /// The id of the token. A token of an earlier version does not say its id; it gets one that is
+    /// made of its text.
     pub token: TokenId,
     /// The key that has signed it.
     pub key: KeyId,
@@ -83,7 +84,7 @@ impl Tokens {
         Ok(Self::with_keys(folder, keys, store, clock))
     }
 
-    /// The same with the keys that are there. None is made: the server that runs would not
+    /// The same, with the keys that are there. No key is made, because a running server would not
     /// know it.
     ///
     /// # Errors
@@ -102,11 +103,11 @@ impl Tokens {
         }
     }
 
-    /// Reads the keys again: one was added or retired. Where that fails, those of before stay.
-    /// Returns how many there are. Blocks.
+    /// Reads the keys again, because one was added or retired. Where that fails, the earlier ones
+    /// stay. Returns how many there are. Blocks.
     ///
     /// # Errors
-    /// As of [`find`](Self::find).
+    /// As for [`find`](Self::find).
     pub fn reload(&self) -> Result<usize, KeyError> {
         let keys = SigningKeys::find(&self.folder)?;
         let count = keys.iter().count();
@@ -118,7 +119,7 @@ impl Tokens {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether tokens of that key are still good.
+    /// Whether tokens that this key has signed are still valid.
     #[must_use]
     pub fn has_key(&self, key: KeyId) -> bool {
         self.keys().get(key).is_some()
@@ -210,8 +211,8 @@ impl Tokens {
         TokenId::from_bytes(id)
     }
 
-    /// Whether the token was issued for this store. Those of before name none, and are good
-    /// only where the catalog is as old as they are.
+    /// Whether the token was issued for this store. Tokens of earlier versions name no store, and
+    /// are valid only where the catalog is as old as they are.
     fn is_of_this_store(&self, claims: &Claims) -> bool {
         match &claims.iss {
             Some(iss) => *iss == self.store_id.to_string(),
@@ -219,7 +220,7 @@ impl Tokens {
         }
     }
 
-    /// What is said of a token that names a key which is not here.
+    /// The error for a token that names a key which this server does not have.
     fn unknown_key(&self, token: &str) -> TokenError {
         match claims::alleged_issuer::<StoreId>(token) {
             Some(issuer) if issuer == self.store_id => TokenError::UnknownKey,
@@ -228,8 +229,8 @@ impl Tokens {
         }
     }
 
-    /// What is said of a token that is not of this store, or names no key and is not signed by the
-    /// key that signed such tokens.
+    /// The error for a token that was issued for another store, or that names no key and was not
+    /// signed by the key which signed such tokens.
     fn of_no_key(&self, token: &str) -> TokenError {
         match self.unknown_key(token) {
             TokenError::OtherServer => TokenError::OtherServer,

@@ -25,8 +25,8 @@ pub struct DocumentsArgs {
     json: bool,
 }
 
-/// Entries that are in memory at a time. A page is what was there at one moment; what is changed
-/// between two pages is told as it was or as it is.
+/// The number of entries in memory at a time. A page shows the catalog at one moment; a document
+/// that changes between two pages is listed as it was before or after the change.
 const PAGE: u32 = 500;
 
 /// Lists the documents; a server may run meanwhile.
@@ -67,7 +67,7 @@ struct Shown<'a> {
     place: &'a NodePath,
     version: NodeVersion,
     completed_at: Option<Timestamp>,
-    /// It is the first one of its user.
+    /// Whether it is the first document of its user: the name of the user is printed above it.
     is_first: bool,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &ExpireArgs, store: &StoreArgs) -> anyhow::Result<b
     let keep = store.keep(arguments.keep)?;
     let folder = store.open()?;
     let clock = Clock::system();
-    // Both decide what is deleted, and both may be wrong.
+    // The clock and these times decide what is deleted, and either may be wrong.
     let _ =
         writeln!(io::stderr(), "the time is {} (UTC)\nkept are {}", Utc(clock.now()), Kept(&keep));
     let mut out = BufWriter::new(io::stdout().lock());

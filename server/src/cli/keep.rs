@@ -1,5 +1,5 @@
-//! How long that is kept which its user does not see any more: what was typed, or stands in the
-//! configuration file.
+//! How long the server keeps what its user no longer sees (the trash, older versions, the log of
+//! changes): as typed on the command line, or as the configuration file says.
 
 use clap::Args;
 use std::fmt;
@@ -43,7 +43,7 @@ impl KeepArgs {
     }
 }
 
-/// A length of time, for ever, or none.
+/// How long something is kept: a length of time, for ever, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepTime(Duration);
 
@@ -51,16 +51,16 @@ pub struct KeepTime(Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeepVersions(Retention);
 
-/// What was typed is no time for which something can be kept.
+/// Why a text does not say how long something is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum BadKeep {
-    /// It cannot be read.
+    /// The text is not a length of time.
     #[error("{0:?} is not a length of time; write 30d, 12h, forever or none")]
     Unreadable(String),
-    /// It is neither one time nor three.
+    /// The text has neither one time nor three.
     #[error("{0:?} is neither one time nor three; write 30d, or 1d,7d,30d")]
     NotThree(String),
-    /// The times do not grow.
+    /// A time is shorter than the one before it.
     #[error(
         "{0:?}: each time has to be as long as the one before it or longer, for all are counted \
          from when a version was replaced"
@@ -93,7 +93,7 @@ impl FromStr for KeepVersions {
             .collect::<Result<_, _>>()?;
         let default = Retention::default();
         match times[..] {
-            // Where nothing is to go, nothing is thinned out either.
+            // Where every version is kept for ever, none is thinned out either.
             [Duration::MAX] => Ok(Self(Retention {
                 all: Duration::MAX,
                 hourly: Duration::MAX,
@@ -122,7 +122,8 @@ impl fmt::Display for Told {
         match self.0 {
             Duration::MAX => f.write_str("for ever"),
             Duration::ZERO => f.write_str("not at all"),
-            // Days count better than the months and years of the formatter.
+            // Whole days are printed as days: the formatter would print months and years, which are
+            // harder to compare.
             time if time.subsec_nanos() == 0 && time.as_secs() % DAY == 0 => {
                 let days = time.as_secs() / DAY;
                 write!(f, "for {days} {}", if days == 1 { "day" } else { "days" })

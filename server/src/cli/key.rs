@@ -1,5 +1,5 @@
-//! `towlined key`: the keys that sign tokens. It works whether or not the server is running, which
-//! reads its keys again at SIGHUP.
+//! `towlined key`: the keys that sign tokens. The command works whether or not the server is
+//! running. A running server reads its keys again at SIGHUP.
 
 use super::output::{NOT_WRITTEN, Utc};
 use super::store::StoreArgs;
@@ -32,7 +32,7 @@ enum KeyAction {
     },
 }
 
-/// What the operator has to do behind a change.
+/// What the operator has to do after a change.
 const TELL_SERVER: &str =
     "a server that runs reads its keys when you send it SIGHUP (systemctl reload towlined)";
 

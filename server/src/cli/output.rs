@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use towline_types::Timestamp;
 
-/// What the result of a command could not be written to.
+/// The message where the result of a command cannot be written.
 pub(super) const NOT_WRITTEN: &str = "cannot write to standard output";
 
-/// The version of what is printed for programs. It becomes another one where a field or an event
-/// goes, or means something else; what is only added leaves it as it is.
+/// The version of the output for programs. It changes where an event or a field is removed or gets
+/// another meaning. Additions do not change it.
 const SCHEMA: u32 = 1;
 
 /// The lines of a command for programs: one JSON object each. `docs/operator.md` describes every
@@ -33,7 +33,8 @@ impl Events {
         fields.retain(|_, value| !value.is_null());
         let schema = if self.is_begun { String::new() } else { format!("\"schema\":{SCHEMA},") };
         self.is_begun = true;
-        // In this order a person finds them; an object has none.
+        // A person finds `schema` and `event` at the beginning and `time` at the end. The order of
+        // the fields has no meaning in JSON.
         let fields = Value::Object(fields).to_string();
         let inside = fields.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         let fields = inside.unwrap_or_default();
@@ -45,8 +46,8 @@ impl Events {
     }
 }
 
-/// JSON with everything escaped that a terminal could obey and JSON lets pass: it stays the same
-/// document.
+/// Escapes the characters that JSON allows and a terminal could obey. The result means the same as
+/// the JSON text before.
 fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -61,8 +62,8 @@ fn harmless(json: &str) -> String {
     text
 }
 
-/// A path with everything escaped that a terminal could obey, or that could hide or
-/// reorder what stands beside it. Any program may have made these names.
+/// A path in which the characters are escaped that a terminal could obey, or that could hide or
+/// reorder the text around them. Any program may have made these names.
 pub(super) fn printable(path: &Path) -> String {
     let quoted = format!("{path:?}");
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(&quoted).to_owned()
@@ -74,7 +75,7 @@ pub(super) struct Utc(pub(super) Timestamp);
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = UNIX_EPOCH.checked_add(Duration::from_secs(self.0.as_secs()));
-        // The formatter knows no year of five digits.
+        // The formatter cannot print a year of five digits.
         let moment = moment.filter(|moment| *moment < UNIX_EPOCH + Duration::from_secs(MAX_SECS));
         match moment {
             Some(moment) => humantime::format_rfc3339_seconds(moment).fmt(f),
@@ -83,7 +84,7 @@ impl fmt::Display for Utc {
     }
 }
 
-/// A moment for a program; nothing where it lies behind the year 9999.
+/// A moment as text for a program; `None` after the year 9999.
 pub(super) fn utc(at: Timestamp) -> Option<String> {
     (at.as_secs() < MAX_SECS).then(|| Utc(at).to_string())
 }
@@ -91,7 +92,7 @@ pub(super) fn utc(at: Timestamp) -> Option<String> {
 /// The beginning of the year 10,000.
 const MAX_SECS: u64 = 253_402_300_800;
 
-/// A number with the word for one or for many.
+/// A number with its noun: `one` for the number 1, else `more`.
 pub(super) fn many(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }

@@ -150,7 +150,8 @@ pub(super) fn add(
     Ok(user)
 }
 
-/// The user of that name or number, or all of them; removed ones too, for their documents stay.
+/// The user with that name or number, or all users where none is named. Removed users are among
+/// them, because their documents stay.
 pub(super) fn users_of(catalog: &Catalog, only: Option<&str>) -> anyhow::Result<Vec<User>> {
     if let Some(name_or_id) = only {
         return Ok(vec![find_any(catalog, name_or_id)?]);

@@ -18,7 +18,8 @@ pub struct RestoreArgs {
     from: PathBuf,
 }
 
-/// Puts a backup back. What root makes in the folder of another user belongs to that user.
+/// Puts a backup back. Files that root makes in the data folder of another user are given to that
+/// user.
 pub(super) fn run(arguments: &RestoreArgs, store: &StoreArgs) -> anyhow::Result<()> {
     let data_dir = store.name()?;
     let Restored { store_id, keys, documents } = restore::put_back(&arguments.from, &data_dir)?;

@@ -105,7 +105,7 @@ struct File {
 }
 
 impl File {
-    /// The two files of a certificate stand there together or not at all.
+    /// The operator's certificate and its key. The file has both settings or neither.
     fn tls(&self) -> anyhow::Result<Option<TlsFiles>> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
@@ -203,8 +203,8 @@ pub(super) fn data_dir(typed: Option<&Path>, config: Option<&Path>) -> anyhow::R
     Ok(data_dir_of(typed, &file))
 }
 
-/// What a command that works beside the server keeps, and for how long: as typed for it, else as
-/// the configuration file says.
+/// For how long things are kept, for a command that works beside the server: the times that were
+/// typed for the command, else those of the configuration file.
 pub(super) fn keep(typed: KeepArgs, config: Option<&Path>) -> anyhow::Result<Keep> {
     let file = config.map(read).transpose()?.unwrap_or_default();
     Ok(typed.or(file.keep()))

@@ -1,7 +1,7 @@
-//! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have
-//! another meaning for many programs are logged and change nothing, although their default is to end
-//! the process. SIGHUP has the server read its certificate and the keys of tokens once more, and
-//! changes nothing else.
+//! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have another
+//! meaning for many programs are logged and change nothing, although their default is to end the
+//! process. At SIGHUP the server reads its certificate and the keys of tokens again; nothing else
+//! changes.
 
 use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
@@ -57,17 +57,18 @@ pub(super) fn pass_over() -> io::Result<()> {
     Ok(())
 }
 
-/// SIGHUP: of `systemctl reload`, of a program that has renewed the certificate, of an operator who has
-/// added or retired a key, or of a terminal that was closed.
+/// The signal SIGHUP. It comes from `systemctl reload`, from a program that has renewed the
+/// certificate, from an operator who has added or retired a key, or from a terminal that was
+/// closed.
 pub(super) struct Hangup(Signal);
 
 impl Hangup {
-    /// From now on the signal ends the process no more.
+    /// Listens for the signal. From now on it does not end the process.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Has the certificate and the keys of tokens read again at each signal.
+    /// Reads the certificate and the keys of tokens again at each signal.
     pub(super) fn reloads(mut self, reloader: Reloader) {
         tokio::spawn(async move {
             while self.0.recv().await.is_some() {

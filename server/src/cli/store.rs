@@ -1,4 +1,5 @@
-//! The store that a command works in, most of them beside the server. Which one it is is said on standard error, and none is made.
+//! The store that a command works in. Most commands may run beside the server. The path of the
+//! store is printed on standard error. This file never makes a store.
 
 use super::keep::KeepArgs;
 use super::settings::{ServeArgs, data_dir, keep};
@@ -42,7 +43,7 @@ impl StoreArgs {
         keep(typed, self.config.as_deref())
     }
 
-    /// The data folder, which is said on standard error. It holds a store, all of it.
+    /// The data folder. Its path is printed on standard error. The folder holds a whole store.
     ///
     /// # Errors
     /// Where there is no store, or a part of it is missing.
@@ -52,7 +53,8 @@ impl StoreArgs {
         Ok(path)
     }
 
-    /// The data folder, which is said on standard error. It may hold no store, or not exist.
+    /// The data folder. Its path is printed on standard error. The folder may hold no store, or not
+    /// exist.
     ///
     /// # Errors
     /// A mistake in the configuration file.

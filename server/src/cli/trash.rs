@@ -32,7 +32,7 @@ pub struct TrashArgs {
     keep_trash: Option<KeepTime>,
 }
 
-/// Entries that are in memory at a time.
+/// The number of entries in memory at a time.
 const PAGE: u32 = 500;
 
 /// Lists what was removed; a server may run meanwhile.
@@ -93,7 +93,7 @@ struct Removed<'a> {
 }
 
 impl Removed<'_> {
-    /// From when on it is kept no longer; nothing where it is kept for ever.
+    /// The time from which on the server may delete it; `None` where it is kept for ever.
     fn kept_until(&self) -> Option<Timestamp> {
         match self.kept_for {
             Duration::MAX => None,
@@ -140,7 +140,7 @@ impl Removed<'_> {
     }
 }
 
-/// Where something lay; a folder that is gone is not known any more.
+/// The path that something had. `…` stands for a folder that is gone for good.
 pub(super) fn place(entry: &TrashEntry) -> String {
     let name = entry.node.name.to_string();
     let text = match &entry.folder {

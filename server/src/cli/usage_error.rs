@@ -1,6 +1,6 @@
 //! A mistake in what was typed or configured.
 
-/// What was typed, or stands in the configuration file, cannot be meant.
+/// Something on the command line or in the configuration file is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct UsageError(pub(super) String);

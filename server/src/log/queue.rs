@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 const BYTES_MAX: usize = 1 << 20;
 
 /// How long the thread lets lines gather before it writes them. A server that takes thousands of
-/// small files a second has a line for each, and to wake the thread for each of them cost a sixth of
-/// what the files themselves cost.
+/// small files a second has a line for each. Waking the thread for each line cost a sixth of what
+/// the files themselves cost.
 const GATHERING: Duration = Duration::from_millis(10);
 
 /// See the module's description.
@@ -23,7 +23,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// Wakes the thread.
     filled: Condvar,
-    /// Wakes those who wait until all is written.
+    /// Wakes the threads in [`wait_until_written`](Self::wait_until_written).
     written: Condvar,
 }
 
@@ -34,9 +34,10 @@ struct State {
     lines: u64,
     /// Lines that were left out since that was last written.
     left_out: u64,
-    /// The thread has lines, which gather or are being written. Then no further line wakes it.
+    /// The thread has lines, which still gather or are being written. While this is so, another
+    /// line does not wake the thread.
     is_writing: bool,
-    /// Lines gather no longer.
+    /// The thread writes at once and does not wait for [`GATHERING`].
     is_urgent: bool,
 }
 

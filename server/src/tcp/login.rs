@@ -42,7 +42,7 @@ const NOT_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     This is a Towline server. It speaks its own protocol, not HTTP.\n\
     To send a file here: towline put FILE --to HOST:PORT --token-file TOKEN\n";
 
-/// What a client is told that speaks from another machine without TLS.
+/// The message for a client that connects from another machine without TLS.
 const NOT_PRIVATE: &str = "this server takes connections from other machines only with TLS: without \
                            it the token and the files could be read on the way";
 
@@ -67,7 +67,7 @@ async fn ask<R: AsyncRead + Unpin>(
     shared: &Shared,
 ) -> Login {
     match reader.first_byte().await {
-        // The token is not even looked at: whoever reads along has it.
+        // The token is not even looked at: everybody who reads the connection has it.
         Ok(Some(0)) if privacy == Privacy::Lost => return refused(Code::TlsRequired, NOT_PRIVATE),
         Ok(Some(0)) => {}
         Ok(Some(b'A'..=b'Z')) => {
@@ -133,7 +133,7 @@ async fn check<R: AsyncRead + Unpin>(
     }
 }
 
-/// The same, where the user gets a place.
+/// The same login where the user gets a place, else a refusal.
 pub(crate) fn with_place(login: Login, place: &mut Place) -> Login {
     let Login::User(user, identity) = login else { return login };
     match place.belongs_to(user.user_id) {

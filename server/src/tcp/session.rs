@@ -70,7 +70,8 @@ pub(crate) async fn serve<R, W>(
         login = login::login(&mut reader, arrival, &shared) => login,
         () = stopping.cancelled() => Login::Refused(stopping_error()),
         () = place.has_to_leave() => {
-            // Others wait for the place: the client is told if it can be told at once.
+            // Another connection needs the place. The client is told why, if the socket takes the
+            // message at once.
             outgoing.push(&Reply::Error(crowded()));
             let _ = timeout(Duration::ZERO, outgoing.send()).await;
             return;

@@ -237,7 +237,7 @@ const fn mode(blocks: bool) -> SendingMode {
 }
 
 fn bad_name(error: BadName) -> Rejection {
-    // This is for who writes a client; a person at a command line cannot send a list.
+    // The advice is for people who write a client: at a command line nobody can send a list.
     let todo = if error == BadName::Separator { "; send folders as a list of names" } else { "" };
     Rejection::new(RejectionKind::BadName, format!("{error}{todo}"))
 }

@@ -39,7 +39,7 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No random numbers were to be had.
+    /// The system has no random numbers.
     #[error("no TLS key could be made")]
     NotMade,
 }
@@ -49,7 +49,7 @@ pub(crate) struct TlsIdentity {
     /// The folder with the server's own keys.
     keys: PathBuf,
     files: Option<TlsFiles>,
-    /// What new connections get; those that are open keep what they have.
+    /// The key and certificate of new connections. Open connections keep those that they have.
     current: RwLock<Current>,
 }
 
@@ -60,10 +60,11 @@ struct Current {
     receipt_key: Arc<ReceiptKey>,
 }
 
-/// Key and certificate of the server's own, in PEM.
+/// The file of the key and certificate that the server makes itself, in PEM.
 const FILE: &str = "tls.pem";
 
-/// The name in the certificate of the server's own. No client goes by it.
+/// The name in the certificate that the server makes itself. Clients compare the key, and not this
+/// name.
 const NAME: &str = "towline";
 
 impl TlsIdentity {
@@ -77,18 +78,18 @@ impl TlsIdentity {
         Ok(Self { keys, files, current })
     }
 
-    /// Reads the files once more: a certificate was renewed. Where they cannot be used, all stays as
-    /// it was. Blocks.
+    /// Reads the files again, because a certificate was renewed. Where they cannot be used, the key
+    /// and certificate stay as they were. Blocks.
     ///
     /// # Errors
-    /// As of [`open`](Self::open).
+    /// As for [`open`](Self::open).
     pub(crate) fn reload(&self) -> Result<(), TlsError> {
         let renewed = Current::read(&self.keys, self.files.as_ref())?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
         Ok(())
     }
 
-    /// By what clients recognise the server.
+    /// The fingerprint by which clients recognise the server.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.current().fingerprint
     }
@@ -149,7 +150,8 @@ impl Current {
             .map_err(|error| unusable(path, &error))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        // A connection lasts; nothing is gained where the next one begins with a ticket.
+        // No session tickets: a connection lasts long, so a shorter handshake of the next one gains
+        // nothing.
         config.send_tls13_tickets = 0;
         Ok(Self {
             config: Arc::new(config),
@@ -159,7 +161,7 @@ impl Current {
     }
 }
 
-/// A new key, and a certificate for it that does not end: clients go by the key alone.
+/// A new key, and a certificate for it that does not expire: clients compare the key alone.
 fn made() -> Result<String, TlsError> {
     let not_made = |_| TlsError::NotMade;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(not_made)?;

@@ -1,8 +1,9 @@
 //! The two halves of an encrypted connection.
 //!
-//! Both share the state of TLS. Nothing waits while it holds the lock on it: encrypted bytes are read
-//! from the socket into a buffer first, and then decrypted. What is written counts as written when
-//! the kernel has taken it, so a caller knows how much really waits, as on a plain connection.
+//! Both halves share the state of TLS, behind a lock. Neither waits for the socket while it has the
+//! lock: encrypted bytes are read into a buffer first, and are decrypted then. Bytes count as
+//! written when the kernel has taken them, so a caller knows how many really wait, as on a plain
+//! connection.
 
 use super::TlsIdentity;
 use crate::socket::{BlockingRead, Receiver, Sender};
@@ -35,13 +36,13 @@ pub(crate) struct TlsSender {
     tls: Shared,
     /// Encrypted bytes that the kernel has not taken yet.
     encrypted: Vec<u8>,
-    /// How many of them it has taken.
+    /// How many of `encrypted` the kernel has taken.
     sent: usize,
-    /// How many bytes of the caller's they stand for.
+    /// How many bytes of the caller `encrypted` stands for.
     accepted: usize,
 }
 
-/// Bytes from the socket that are not decrypted yet. A connection on which nothing comes has no
+/// Bytes from the socket that are not decrypted yet. While nothing comes, a connection has no
 /// memory for them.
 #[derive(Default)]
 struct Encrypted {
@@ -50,9 +51,9 @@ struct Encrypted {
     end: usize,
 }
 
-/// Makes the connection with that client encrypted.
+/// Does the TLS handshake with a client.
 ///
-/// Cancel-safe enough: the connection is dropped.
+/// Cancel-safe enough: a call that is dropped closes the connection.
 ///
 /// # Errors
 /// Where the client speaks no TLS 1.3, or ends the connection.
@@ -93,7 +94,7 @@ impl TlsReceiver {
         lock(&self.tls)
     }
 
-    /// Hears one piece of the handshake.
+    /// Reads one part of the handshake.
     async fn hear(&mut self) -> io::Result<()> {
         let count = std::future::poll_fn(|context| self.poll_encrypted(context)).await?;
         if count == 0 {
@@ -103,7 +104,8 @@ impl TlsReceiver {
         Ok(())
     }
 
-    /// Reads from the socket; returns how many bytes are there to be decrypted, 0 at its end.
+    /// Reads from the socket. Returns how many bytes can be decrypted, 0 at the end of the
+    /// connection.
     fn poll_encrypted(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Encrypted { bytes, begin, end } = &mut self.encrypted;
         if begin < end {
@@ -124,7 +126,7 @@ impl TlsReceiver {
         }
     }
 
-    /// Decrypts as much as there is room for; whether there may be more.
+    /// Decrypts as much as there is room for. Returns whether there may be more.
     fn decrypt(&mut self) -> io::Result<bool> {
         let Encrypted { bytes, begin, end } = &mut self.encrypted;
         if begin == end {
@@ -152,9 +154,9 @@ impl AsyncRead for TlsReceiver {
         let this = self.get_mut();
         let before = buffer.filled().len();
         loop {
-            // What is decrypted already. None is the orderly end of the client's half; an end of the
-            // connection without it is an error, since bytes may have been cut off (RFC 8446,
-            // section 6.1).
+            // Takes bytes that are decrypted already. A read of 0 bytes is the orderly end of the
+            // client's half. An end of the connection without it is an error, because bytes may
+            // have been cut off (RFC 8446, section 6.1).
             let taken = this.tls().reader().read(buffer.initialize_unfilled());
             match taken {
                 Ok(0) => return Poll::Ready(Ok(())),
@@ -170,7 +172,8 @@ impl AsyncRead for TlsReceiver {
             match this.decrypt() {
                 Ok(true) => continue,
                 Ok(false) => {}
-                // What came before the damage counts; TLS says the same error at the next read.
+                // The bytes before the damage are handed over. The next read returns the same error
+                // again.
                 Err(_) if buffer.filled().len() > before => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -178,7 +181,8 @@ impl AsyncRead for TlsReceiver {
                 return Poll::Ready(Ok(()));
             }
             if ready!(this.poll_encrypted(context))? == 0 {
-                // From here on the reader says how the connection has ended.
+                // TLS learns that the socket is at its end. The next read returns how the
+                // connection has ended.
                 this.tls().read_tls(&mut io::empty())?;
             }
         }
@@ -215,7 +219,7 @@ impl TlsSender {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.accepted == 0 {
-            // The caller says the same bytes again until they count as written.
+            // The caller passes the same bytes again until they count as written.
             ready!(self.poll_encrypted(context))?;
             self.accepted = lock(&self.tls).writer().write_vectored(slices)?;
         }

@@ -1,4 +1,4 @@
-//! The parts of a token: what its header and its claims say, before anything of it is believed.
+//! The header and the claims of a token, and the check of its signature.
 
 use super::error::TokenError;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
@@ -26,8 +26,8 @@ pub(super) struct Claims {
     pub(super) jti: Option<String>,
 }
 
-/// The header of a token. A header that names a key, or a place to get one from, or that demands
-/// something of its reader, is refused: none of it is obeyed.
+/// Reads the header of a token. A header is refused that brings a key, names a place to get one
+/// from, or demands something of its reader: the server does none of these things.
 pub(super) fn header(token: &str) -> Result<Header, TokenError> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Bad)?;
     let Header { jku, jwk, x5u, x5c, crit, enc, zip, .. } = &header;
@@ -41,8 +41,8 @@ pub(super) fn header(token: &str) -> Result<Header, TokenError> {
     if is_plain { Ok(header) } else { Err(TokenError::Bad) }
 }
 
-/// The claims of a token that this key has signed with this algorithm. Times and names in them are
-/// not looked at.
+/// The claims of a token that this key has signed with this algorithm. The times and names in the
+/// claims are not checked here.
 pub(super) fn verified<T: DeserializeOwned>(
     token: &str,
     key: &DecodingKey,
@@ -50,7 +50,7 @@ pub(super) fn verified<T: DeserializeOwned>(
 ) -> Result<T, TokenError> {
     let mut validation = Validation::new(algorithm);
     validation.set_required_spec_claims(&["exp", "sub"]);
-    // These are checked behind this, times by the server's own clock.
+    // The caller checks these, and compares times with the server's own clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
@@ -58,8 +58,8 @@ pub(super) fn verified<T: DeserializeOwned>(
     decoded.map(|token| token.claims).map_err(|_| TokenError::Bad)
 }
 
-/// Who a token says has issued it, where nothing proves that and where it looks like a token of
-/// some Towline server: this decides only which sentence a stranger is told.
+/// The issuer that a token names, without a check of the signature; `None` where the token does not
+/// look like one of a Towline server. It decides only which error message a client gets.
 pub(super) fn alleged_issuer<T: FromStr>(token: &str) -> Option<T> {
     let claims: Claims = jsonwebtoken::dangerous::insecure_decode(token).ok()?.claims;
     claims.iss?.parse().ok()

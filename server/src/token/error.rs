@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use towline_engine::storage::PathError;
 use towline_types::KeyId;
 
-/// Why a token opens nothing. This is all that a stranger learns.
+/// Why a token is refused. A client that has not logged in learns no more than this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It was good once.
+    /// The token was valid and has expired.
     #[error("the token has expired; ask for a new one")]
     Expired,
-    /// It says that another server has issued it.
+    /// The token says that another server has issued it.
     #[error("this token was issued by another server")]
     OtherServer,
-    /// It says that this server has issued it, with a key that is not here.
+    /// The token says that this server has issued it, with a key that is not here.
     #[error("the key that signed this token is not in use on this server; ask for a new token")]
     UnknownKey,
     /// Anything else.
@@ -34,7 +34,7 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
-    /// No random numbers were to be had.
+    /// The system has no random numbers.
     #[error("no key could be made")]
     NotMade,
     /// There is no key of that id.
@@ -54,7 +54,7 @@ pub enum KeyError {
     },
 }
 
-/// What could not be done to the file of a key or a token.
+/// The error where something could not be done with the file of a key or a token.
 pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
     PathError::of(what, path)
 }

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Writes a token into a new file that only its owner reads. What has the name already stays
-/// as it is: it may be a link that leads elsewhere, or a file that others read.
+/// Writes a token into a new file that only its owner can read. An existing file of that name stays
+/// as it is: it may be a link that leads elsewhere, or a file that others can read.
 ///
 /// # Errors
 /// Where the file cannot be written, or something has the name.

@@ -27,13 +27,13 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// What tokens call it.
+    /// The id by which tokens name the key.
     #[must_use]
     pub const fn id(&self) -> KeyId {
         self.id
     }
 
-    /// Its file.
+    /// The file of the key.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -58,14 +58,14 @@ impl SigningKey {
     }
 }
 
-/// All of them; at least one.
+/// All keys that sign tokens or have signed them; at least one.
 pub struct SigningKeys {
     /// The newest one last: it signs.
     keys: Vec<SigningKey>,
 }
 
 impl SigningKeys {
-    /// Reads the keys in that folder; nothing where there is none.
+    /// Reads the keys in that folder; `None` where there is none.
     ///
     /// # Errors
     /// Where one of them cannot be read.
@@ -100,7 +100,7 @@ impl SigningKeys {
         Self::find(folder)
     }
 
-    /// Makes another key, which signs from then on. A server that runs knows it when it has read
+    /// Makes another key, which signs from then on. A running server knows the key once it has read
     /// its keys again.
     ///
     /// # Errors
@@ -111,10 +111,11 @@ impl SigningKeys {
         Self::find(folder)
     }
 
-    /// Deletes a key: its tokens are not good any more.
+    /// Deletes a key. Its tokens are not valid any more, once a running server has read its keys
+    /// again.
     ///
     /// # Errors
-    /// Where there is none of that id, it is the one that signs, or it cannot be deleted.
+    /// Where no key has that id, the key is the one that signs, or the file cannot be deleted.
     pub fn retire(self, folder: &Path, id: KeyId) -> Result<(), KeyError> {
         let key = self.get(id).ok_or(KeyError::NoSuchKey { id })?;
         if key.number == self.signer().number {
@@ -128,7 +129,7 @@ impl SigningKeys {
     /// The key that signs.
     #[must_use]
     pub fn signer(&self) -> &SigningKey {
-        // There is always one.
+        // There is always at least one key.
         &self.keys[self.keys.len() - 1]
     }
 
@@ -138,12 +139,12 @@ impl SigningKeys {
         self.keys.iter().find(|key| key.id == id)
     }
 
-    /// The key of tokens that name none: they are from before there was more than one.
+    /// The key of tokens that name no key: they are from versions that had one key only.
     pub(super) fn first(&self) -> Option<&SigningKey> {
         self.keys.first().filter(|key| key.number == FIRST)
     }
 
-    /// All of them, the oldest one first.
+    /// All keys, the oldest one first.
     pub fn iter(&self) -> impl Iterator<Item = &SigningKey> {
         self.keys.iter()
     }

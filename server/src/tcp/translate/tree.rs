@@ -274,7 +274,8 @@ fn upload(upload: &UnfinishedUpload) -> UploadState {
         status: upload.phase.to_string(),
         filename,
         folder,
-        // Of an upload without a length a client hears the largest that it may become.
+        // While the length of an upload is not known, its client is told the largest length that it
+        // may get.
         filesize: upload.length.bound(),
         received: upload.received,
         durable: super::told(upload.durable),
@@ -296,8 +297,8 @@ fn version(version: &catalog::FileVersion, kept_for: Duration) -> Version {
     }
 }
 
-/// From when on it is kept no longer; nothing where it is kept for ever, or for longer than a
-/// moment can say.
+/// The time from which on the server may delete a version; `None` where it is kept for ever, or for
+/// longer than a timestamp can say.
 fn kept_until(replaced_at: Timestamp, kept_for: Duration) -> Option<Timestamp> {
     let kept_ms = u64::try_from(kept_for.as_millis()).ok()?;
     Timestamp::try_from(replaced_at.get().checked_add(kept_ms)?).ok()
