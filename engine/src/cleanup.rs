@@ -1,8 +1,9 @@
-//! `towlined expire`: deletes at once what is kept no longer, or tells what that would be.
+//! `towlined expire`: deletes at once what is kept no longer, or lists what it would delete.
 //!
 //! The deletion is the sweep that a server does every hour ([`crate::tree`]), with the same
-//! promises; here the operator answers for the clock. It needs the data folder for itself: a
-//! server keeps restorations and deletions apart by locks of its own process. It begins as a start
+//! promises, but without the wait until the clock is trusted: the operator answers for the clock.
+//! No server may have the data folder meanwhile, because the locks that keep restorations and
+//! deletions apart are in the memory of one process. The deletion begins as a start of the server
 //! does, so what a crash has left is put in order first (P4). Unfinished uploads are left to the
 //! server, which gives their owners time to come back.
 
@@ -23,20 +24,20 @@ use towline_types::{NodePath, Timestamp, UserId};
 /// Why nothing was deleted or told, or not all of it.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanupError {
-    /// The data folder cannot be used.
+    /// The data folder cannot be opened, or not put in order.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The data folder.
+    /// The data folder cannot be found.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The data folder is not the whole store.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The catalog in it.
+    /// The catalog cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The deletion came to no end. What was deleted until then is gone, from the disk and from
-    /// the catalog; the next one goes on.
+    /// The deletion stopped before its end. What was deleted until then is gone, from the disk and
+    /// from the catalog. The next deletion goes on.
     #[error("the deletion was not finished; what is left is deleted by the next one")]
     Unfinished(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The catalog was not closed in good order.
@@ -61,19 +62,19 @@ pub enum Due {
     Version {
         /// The version.
         document: Box<Document>,
-        /// Where the file lies now; nothing where it is in the trash.
+        /// Where the file lies now; `None` where it is in the trash.
         place: Option<NodePath>,
     },
 }
 
-/// Rows that are in memory at a time.
+/// The number of rows in memory at a time.
 const PAGE: u32 = 256;
 
 /// Deletes what is kept no longer. Blocks.
 ///
 /// # Errors
-/// A server has the data folder, or it is not the whole store: then nothing was changed. What is
-/// said of a failure on the way is in [`CleanupError::Unfinished`].
+/// A server has the data folder, or it is not the whole store: then nothing was changed. A failure
+/// in the middle of the deletion is [`CleanupError::Unfinished`].
 pub fn delete_now(config: EngineConfig) -> Result<Swept, CleanupError> {
     let shared = engine::open_for_work(config)?;
     let swept = tree::sweep_now(&shared);
@@ -133,7 +134,7 @@ impl Preview<'_> {
         loop {
             let page = self.catalog.trash(user, after, PAGE).wait()?;
             for entry in page.entries {
-                // They come in the order of their removals.
+                // The entries come in the order of their removals, so all later ones are kept.
                 if !self.is_kept_no_longer(entry.node.deleted_at) {
                     return Ok(());
                 }
@@ -161,7 +162,7 @@ impl Preview<'_> {
                 let place = match self.place(user, &document)? {
                     Place::Living(path) => Some(path),
                     Place::Trash { goes: false } => None,
-                    // It goes with the removed file, and was counted there.
+                    // The version is deleted with its removed file, and was counted with it.
                     Place::Trash { goes: true } => continue,
                 };
                 self.swept.versions += 1;
@@ -198,7 +199,7 @@ impl Preview<'_> {
 /// Where the file of a version lies.
 enum Place {
     Living(NodePath),
-    /// In the trash; whether the removed thing goes.
+    /// In the trash. `goes`: the removed thing is kept no longer either.
     Trash {
         goes: bool,
     },

@@ -255,12 +255,13 @@ impl ReadRequest {
 /// Who compares the bytes of a block with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verifier {
-    /// The engine, before it gives the bytes out: for readers that cannot. Where the range has only
-    /// a part of a block, the engine compares the whole block.
+    /// The engine, before it gives the bytes out: for readers that cannot compare them. Where the
+    /// range has only a part of a block, the engine compares the whole block.
     Engine,
     /// The reader, with the value that comes with each block. Values that the engine has already
-    /// are given out as they are, and the engine hashes nothing. A block of which the range has
-    /// only a part has no value, and is compared by neither: such a reader asks for whole blocks.
+    /// are given out as they are, and the engine hashes nothing. Where the range has only a part of
+    /// a block, no value comes with the part and nobody compares it. So such a reader asks for
+    /// whole blocks.
     Reader,
 }
 

@@ -362,14 +362,15 @@ fn put_in_order(
         .map_err(|error: StateCopyError| OpenError::StateFile(Box::new(error)))?;
     let adopt = shared.config.adopt_folders;
     identity::mark(&folder, &shared.catalog, adopt, shared.clock().now())?;
-    // Before recovery gives any number.
+    // This comes before recovery gives any number: an older catalog would give numbers that were
+    // given before.
     history::check(&shared)?;
     recovery::recover(&shared).map_err(|error: Error| OpenError::Recovery(Box::new(error)))?;
     Ok(shared)
 }
 
 /// Opens the data folder for work that no client asks for: nothing runs in the background, and no
-/// new store is made. To be ended with [`close`]. Blocks.
+/// new store is made. The caller ends the work with [`close`]. Blocks.
 pub(crate) fn open_for_work(mut config: EngineConfig) -> Result<Arc<Shared>, OpenError> {
     config.require_store = true;
     put_in_order(config, disk_storage)

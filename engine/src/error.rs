@@ -58,7 +58,7 @@ pub(crate) enum Error {
     Damaged {
         /// What is wrong with the file.
         what: &'static str,
-        /// The block that has other bytes, where that is known.
+        /// The block that has other bytes than were uploaded, where that is known.
         index: Option<BlockIndex>,
     },
     /// The place of a completed document cannot be looked at, or its disk may not be mounted.

@@ -243,8 +243,8 @@ impl EventSender {
     }
 
     /// Sends the last event of a read. The read counts among those of its session until the door
-    /// has taken the event: a session that waits for the end of its reads has all their answers
-    /// then, and a client that has the answer may ask again.
+    /// has taken the event: so a session that waits for the end of its reads has all their answers
+    /// then, and a client that has the answer may send another read.
     pub(crate) fn end_read(
         &self,
         tag: Tag,

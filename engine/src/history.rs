@@ -1,16 +1,16 @@
-//! Notices a catalog that was put back by other means than `towlined restore`: an older copy of
-//! `catalog.db` in its place.
+//! Notices an older copy of `catalog.db` that was put in the place of the newer one by other means
+//! than `towlined restore`.
 //!
 //! Clients remember the numbers of changes and documents. An older catalog gives the same numbers
-//! again, for other things, and a client with a cursor would miss what was changed. So how far the
-//! catalog has come is written into a file of the data folder, outside of `state/`, and each start
-//! compares the two. The promise: a catalog is noticed that lacks changes, documents or nodes which
-//! the server had a minute before it ended, however it ended. It is not noticed where the whole data
-//! folder was put back, this file with it.
+//! again, for other things, and a client with a cursor would miss what was changed. So the server
+//! writes how far the catalog has come into a file of the data folder, outside of `state/`, and
+//! each start compares the two. The promise: a catalog is noticed that lacks changes, documents or
+//! nodes which the server had a minute before it ended, however it ended. A catalog is not noticed
+//! where the whole data folder was put back, because this file was put back with it.
 //!
-//! No upload waits for the file: it is written once a minute at most, where anything has changed,
-//! and at a stop. What it says was read after a commit, so it is never ahead of what the catalog
-//! keeps in a power cut.
+//! No upload waits for the file. It is written once a minute at most, where anything has changed,
+//! and at a stop. Its numbers are read after their commit, so the file is never ahead of what the
+//! catalog keeps in a power cut.
 
 pub(crate) mod written;
 
@@ -47,7 +47,7 @@ pub(crate) fn check(shared: &Shared) -> Result<(), CatalogError> {
             tracing::warn!("the history file cannot be read; it is written anew");
             return Ok(());
         }
-        // It only helps to notice something: the server starts without it.
+        // The file only helps to notice an older catalog: the server starts without it.
         Err(error) => {
             tracing::warn!(error = log::chain(&error), "the history file cannot be read");
             return Ok(());

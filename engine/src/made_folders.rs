@@ -1,10 +1,10 @@
-//! Folders on the disk that were made on the way to something that was not made after all.
+//! Folders on the disk that were made on the way to something that was refused then.
 //!
-//! A folder is made on the disk before a row tells of it (P3), and what it was made for may be
-//! refused in between: a disk that is full, a name that was taken meanwhile. Such a folder becomes
-//! a node. If it stayed without one, no client could see or remove it, and the next file of that
-//! name would get another name. It is not deleted again instead: another upload may have found it
-//! and be about to put a file into it.
+//! A folder is made on the disk before a row tells of it (P3). In between, the thing that it was
+//! made for may be refused: the disk is full, or the name was taken. Such a folder becomes a node.
+//! Without a node no client could see or remove it, and the next file of that name would get
+//! another name. The folder is not deleted instead: another upload may have found it and be about
+//! to put a file into it.
 
 use crate::log;
 use crate::shared::Shared;
@@ -15,8 +15,8 @@ use towline_state::catalog::{Located, NodeRef};
 use towline_types::{DocumentId, NodePath, UserId};
 
 /// Records those of the folders on the way to `folder`, itself included, that lie on the disk.
-/// Where that cannot be done, the folder stays as one that a crash has left: what gets its name
-/// next takes it over. Blocks.
+/// Where a folder cannot be recorded, it stays like one that a crash has left: the next thing that
+/// gets its name takes its place. Blocks.
 pub(crate) fn record(shared: &Shared, user: UserId, folder: &NodePath) {
     let mut rest = Some(folder.clone());
     while let Some(path) = rest.take().filter(|path| !path.is_root()) {
@@ -28,8 +28,8 @@ pub(crate) fn record(shared: &Shared, user: UserId, folder: &NodePath) {
             let now = shared.clock().now();
             match shared.catalog.record_folders(user, path.clone(), now).wait() {
                 Ok(()) => return shared.notifier.raise(user),
-                // A file got the name meanwhile, or the folder is on its way to another place: those
-                // above it may be without a node all the same.
+                // A file has got the name, or the folder is being moved. The folders above it may
+                // have no node all the same.
                 Err(CatalogError::Refused(FolderTaken | Busy)) => {}
                 Err(error) => {
                     let error = log::chain(&error);
@@ -54,7 +54,7 @@ pub(crate) fn record_of(shared: &Shared, id: DocumentId) {
     }
 }
 
-/// Whether a folder lies there, which is durable on return (P3).
+/// Whether a folder lies there. On return it is durable (P3).
 fn is_durable(shared: &Shared, user: UserId, folder: &NodePath) -> bool {
     let Some(place) = folder.to_document() else { return false };
     let found = shared.storage.is_there(user, &Spot::Living(place.clone()));

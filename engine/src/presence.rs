@@ -69,16 +69,17 @@ pub(crate) fn of(shared: &Shared, document: &Document) -> Presence {
     Presence::Unknown
 }
 
-/// The file of a document over which another one is just being published: it is kept as an older
-/// version from before the rename on, and the row says so only after it. Blocks.
+/// The file of a document that another document is just replacing. Before the rename the old file
+/// gets its place among the older versions, and its row says so only after the rename. Blocks.
 pub(crate) fn being_replaced(shared: &Shared, document: &Document) -> Option<Published> {
     let version = Spot::Version(document.document_id);
     let kept = shared.storage.open_spot(document.user_id, &version, &[]).ok().flatten()?;
     is_known_apart(&kept, document).then_some(kept)
 }
 
-/// Whether a file that does not lie in its place is the one that was published, by its length and
-/// its stamp. The depth of its mount point is that of another folder.
+/// Whether a file that lies elsewhere than in its place is the one that was published, by its
+/// length and its stamp. The depth of the mount point is left out, because it is the depth of
+/// another folder.
 pub(crate) fn is_known_apart(found: &Published, document: &Document) -> bool {
     let known = document.stamp.map(|stamp| FileStamp { mount_depth: None, ..stamp });
     let stamp = FileStamp { mount_depth: None, ..found.stamp };
@@ -119,7 +120,7 @@ fn in_place(shared: &Shared, document: &Document) -> Presence {
 /// records the stamp and before any caller says `SUCCESS` (P3).
 ///
 /// # Errors
-/// Where the sync fails: the file does not count as the right one (P5).
+/// Where the sync fails. Then the file does not count as the right one (P5).
 pub(crate) fn verify(
     shared: &Shared,
     document: &Document,
@@ -146,11 +147,12 @@ pub(crate) fn verify(
     Ok(Some(trust(shared, document, path, found)?))
 }
 
-/// A file was read, and has the bytes that were uploaded: the catalog knows it by its stamp from
-/// now on, once it is durable. Returns whether it is still the file of that name. Blocks.
+/// Makes a file durable that was read and has the bytes that were uploaded, and records its stamp:
+/// from now on the catalog knows the file by it. Returns whether it is still the file of that name.
+/// Blocks.
 ///
 /// # Errors
-/// Where the sync fails: the file does not count as the right one (P5).
+/// Where the sync fails. Then the file does not count as the right one (P5).
 pub(crate) fn trust(
     shared: &Shared,
     document: &Document,
@@ -292,11 +294,11 @@ fn has_failed(shared: &Shared, document: &Document, lost: Reply<()>) -> bool {
     }
 }
 
-/// Whether an upload to the place `asked` would lead to this document: it lies there, or it has
-/// that name with a number because something else lies there. Where nothing lies there, the new
-/// file gets the place. A document that was moved to another name stands for that one alone: a
-/// client that is told that its file is there believes that it is under the name that it asked for.
-/// Blocks.
+/// Whether this document counts as already there for an upload to the place `asked`: it lies there,
+/// or it has that name with a number because something else lies there. Where nothing lies there,
+/// the new file gets the place. A document that was moved to another name counts for that name
+/// alone: a client that is told that its file is there believes that it is under the name that it
+/// asked for. Blocks.
 pub(crate) fn stands_for(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool {
     let Some(path) = &document.file_path else { return false };
     path.key() == asked.key() || (path.is_numbered(asked) && is_taken(shared, document, asked))
@@ -309,7 +311,7 @@ fn is_taken(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool 
     if !matches!(shared.storage.published(user, asked), Ok(None)) {
         return true;
     }
-    // Names are the same for the catalog also where the disk tells them apart, and a link is in the
+    // The catalog takes some names for the same that the disk tells apart, and a link is in the
     // catalog alone.
     let twins = shared.catalog.at_places(user, std::slice::from_ref(asked));
     let others = shared.catalog.has_folder_or_link(user, asked);
@@ -317,7 +319,8 @@ fn is_taken(shared: &Shared, document: &Document, asked: &DocumentPath) -> bool 
         twin.document_id != document.document_id
             && !matches!(in_place(shared, twin), Presence::Gone)
     };
-    // Where that is not known, no further copy is made.
+    // Where the catalog does not answer, the name counts as taken, so that no further copy of the
+    // document is made.
     twins.wait().map_or(true, |twins| twins.iter().any(is_there)) || others.wait().unwrap_or(true)
 }
 

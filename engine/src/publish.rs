@@ -50,9 +50,9 @@ use volume_copies::{CopyProgress, VolumeCopy};
 /// says that the bytes may be in the page cache only, so recovery reads and hashes them before it
 /// serves them under the name (P2).
 ///
-/// Where the folder is on another file system, step 3 is a copy. A large one takes long, and its
-/// client hears meanwhile that all bytes are durable: so the name of the staging file is synced
-/// before, under which a start finds them (P1).
+/// Where the folder is on another file system, step 3 is a copy. The copy of a large file takes
+/// long, and its client hears meanwhile that all bytes are durable. So the name of the staging
+/// file, under which a start finds these bytes, is synced before (P1).
 ///
 /// Where the document becomes the next version of a file, step 3 keeps the file that has the name
 /// as a version, durably, before the new one is renamed over it: so the name always has a whole
@@ -79,7 +79,7 @@ enum PublishStep {
     SyncData,
     /// To wait for the name that the catalog has kept, and to rename the file.
     Rename { reserved: NameReply, permit: Option<DeferredPermit> },
-    /// To ask for the name again, when what is under way in its place may be over.
+    /// To ask for the name again, when the change that was in the way may be over.
     AwaitMove { permit: Option<DeferredPermit> },
     /// To copy the file to the file system of its folder, and all that follows.
     Copy(Box<Copying>),

@@ -1,11 +1,11 @@
 //! `towlined restore`: puts back what `towlined backup` wrote, into a new data folder or in the
 //! place of a catalog that is lost.
 //!
-//! Nothing that is there is written over. The catalog gets its name last, durably, and without it
-//! the folder is no store: a restoration that was cut off is done again (P4). Documents are not in
+//! Nothing that is there is written over. The catalog gets its name last, durably. Without it the
+//! folder is no store, so a restoration that was cut off is done again (P4). Documents are not in
 //! the backup. The folders for them are made without their markers, so no server starts before the
-//! copy of `uploads/` is in its place (P1). The copy of the catalog says that it is one: when it is
-//! first opened its logs of changes get other epochs, and clients list everything anew.
+//! copy of `uploads/` is in its place (P1). The catalog that is put back is marked as a copy: when
+//! it is first opened, its logs of changes get other epochs, and clients list everything anew.
 
 use crate::identity::{IdentityError, refuse_inside_a_store};
 use crate::storage::{DataFolder, FolderError, Found, Look, Part, PathError};
@@ -32,20 +32,20 @@ pub struct Restored {
 pub enum Keys {
     /// Those of the backup were put back.
     PutBack,
-    /// There were keys, which stay.
+    /// There were keys, and they stay.
     Kept,
 }
 
 /// Whether the folder with the documents is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Documents {
-    /// It is.
+    /// The folder is there.
     There,
-    /// It has to be copied into its place.
+    /// The folder has to be copied into its place.
     Missing,
 }
 
-/// Why nothing was put back. The data folder has no other catalog than before.
+/// Why the backup was not put back. The data folder has the catalog that it had before, or none.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The folder is no backup.
@@ -101,13 +101,13 @@ pub enum RestoreError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The data folder.
+    /// The data folder cannot be opened or locked.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The catalog of the backup.
+    /// The catalog of the backup cannot be read, or not be put back.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// What the system says.
+    /// A file or folder cannot be read or written.
     #[error(transparent)]
     Io(#[from] PathError),
 }
@@ -156,7 +156,8 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn open(path: &'a Path) -> Result<Self, RestoreError> {
-        // The last one is written last: a backup that was cut off lacks it.
+        // `towlined backup` writes the last of these files last: a backup that was cut off lacks
+        // it.
         for file in [".towline-store", CATALOG, "state/.towline-store", "keys", "README.txt"] {
             if !path.join(file).try_exists().map_err(failed("look at", path))? {
                 let (path, missing) = (path.to_owned(), file.to_owned());
@@ -181,7 +182,7 @@ impl<'a> Source<'a> {
                 names.push(entry.file_name());
             }
         }
-        // Keys come last: once the last of them is there, all files are.
+        // Keys are copied last: once the last key is there, all files are.
         names.sort_by_cached_key(|name| (is_key(name), name.clone()));
         let mut has_key = names.last().is_some_and(|name| is_key(name) && to.join(name).exists());
         // A key that is not of the backup belongs to a server that has worked here since.
@@ -284,7 +285,7 @@ fn give((uid, gid): (u32, u32), path: &Path) -> Result<(), RestoreError> {
     if !rustix::process::geteuid().is_root() || uid == 0 {
         return Ok(());
     }
-    // What a link leads to is none of ours.
+    // Where the path is a link, what it leads to keeps its owner.
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(failed("give away", path))
 }
 

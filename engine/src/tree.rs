@@ -57,7 +57,8 @@ pub(crate) fn list(
     let (listed, folder) = match shared.catalog.locate(user, folder.clone()).wait()? {
         Located::Root => (None, folder),
         Located::Living { node, .. } | Located::InTrash { node, .. } => {
-            // The same folder for the whole page, also where another one gets its name.
+            // A number means the same folder for the whole page, also where another one gets its
+            // name.
             let number = NodeRef::Id(node.node_id);
             (Some(node), number)
         }
@@ -107,7 +108,7 @@ pub(crate) fn versions(
     let next = in_pieces(limit.min(PAGE_ENTRIES_MAX), after, |after, wanted| {
         let more = shared.catalog.versions(user, file.clone(), after, wanted).wait()?;
         let rows = more.versions.len();
-        // The one that was told as the current one may be an older one by now.
+        // The version that is listed already as the current one may be an older one by now.
         let first = versions.first().map(|first| first.version.document_id);
         let is_new = |one: &FileVersion| Some(one.version.document_id) != first;
         versions.extend(more.versions.into_iter().filter(is_new));
@@ -169,8 +170,9 @@ pub(crate) fn remove(
     .map(placed)
 }
 
-/// Looks at what has changed at or below the node behind `seen`. Where nothing has, the answer is
-/// the last change of the user's: from there on the transaction of the removal looks. Blocks.
+/// Looks for changes at or below the node that came after `seen`. Where there is none, the answer
+/// is the last change of the user: the transaction of the removal looks at the changes after it.
+/// Blocks.
 fn seen_all(
     shared: &Shared,
     user: UserId,
@@ -237,11 +239,11 @@ pub(crate) fn restore(
     }
 }
 
-/// The last number that is tried for what is restored: each costs a transaction.
+/// The last number that is tried for the name of a restored node: each try costs a transaction.
 const COPIES_MAX: u32 = 1000;
 
-/// Drops the intent where the file of that version is not there: something else that has the new
-/// name must not pass for it (P2).
+/// Drops the intended move where the file of that version is not there: otherwise something else
+/// that has the new name could pass for it (P2).
 fn require_kept(
     shared: &Shared,
     user: UserId,
@@ -259,9 +261,9 @@ fn require_kept(
 
 /// What is to be restored.
 enum Removed {
-    /// Nothing: it is there.
+    /// Nothing: the node is not in the trash.
     Living { node: Node, path: NodePath },
-    /// It was removed, or a folder above it was.
+    /// The node was removed, or a folder above it was.
     InTrash {
         node: Node,
         /// What was removed: the node, or that folder.
@@ -270,8 +272,9 @@ enum Removed {
     },
 }
 
-/// Finds what was removed. A path leads to what was removed last from there, and only where nothing
-/// was, to what lies there: who asks for it back has seen it go.
+/// Finds what is to be restored. A path leads to what was removed last from there, and only where
+/// nothing was, to what lies there: a person who types a path to restore knows that something was
+/// removed from it.
 fn removed(shared: &Shared, user: UserId, which: NodeRef) -> Result<Removed, Error> {
     let (found, living) = match which {
         NodeRef::Id(_) => (Some(shared.catalog.locate(user, which).wait()?), None),

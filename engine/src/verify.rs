@@ -77,8 +77,8 @@ type Show<'a> = &'a mut dyn FnMut(&Finding) -> io::Result<()>;
 /// The number of rows that are in memory at a time.
 const PAGE: u32 = 256;
 
-/// How many times something is looked at that has changed, or was moved, each time. After that a
-/// server is at work on it, and it cannot be judged.
+/// How many times a row is looked at that has changed each time, or whose file was moved each time.
+/// After that many looks it is not judged: a server is at work on it.
 const LOOKS: usize = 16;
 
 /// What is done about findings.

@@ -140,10 +140,10 @@ impl Account {
         self.node(TreeRequest::Remove { node, guard }).await
     }
 
-    /// Takes a node out of the trash. Named by a path, it is the one that was removed from there
-    /// last; where none was, the one that lies there is the answer. It gets a numbered name where its
-    /// own is taken. A file whose current version was lost gets the last one that is kept. Not
-    /// cancel-safe: dropped, the node is restored all the same.
+    /// Takes a node out of the trash. A path names the node that was removed from there last; where
+    /// none was removed from there, the node that lies there is the answer. The node gets a
+    /// numbered name where its own is taken. A file whose current version was lost gets the last
+    /// version that is kept. Not cancel-safe: dropped, the node is restored all the same.
     ///
     /// # Errors
     /// `NotFound` where there is nothing of that name or number, `RemovedWithFolder` where a folder

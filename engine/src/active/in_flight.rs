@@ -29,8 +29,9 @@ impl InFlight {
         self.0.changed.notify_all();
     }
 
-    /// The segment is written when the answer is dropped, also by a panic: nothing else would tell a
-    /// takeover that it need not wait for it.
+    /// A guard for a segment that is being written. When the guard is dropped, also by a panic, the
+    /// segment counts as written: nothing else would tell a takeover that it need not wait for the
+    /// segment.
     pub(crate) fn until_dropped(&self) -> Written {
         Written(self.clone())
     }

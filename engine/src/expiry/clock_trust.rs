@@ -55,7 +55,8 @@ impl ClockTrust {
         self.is_trusted_for(self.expire_after)
     }
 
-    /// The same for what is kept for that long: an operator who keeps the trash for an hour does
+    /// Whether the clock has run evenly for long enough to delete what is kept for `kept_for`. That
+    /// is at most as long as `kept_for` itself: an operator who keeps the trash for an hour does
     /// not want to wait for half a day.
     pub(crate) fn is_trusted_for(&self, kept_for: Duration) -> bool {
         let now = read(&self.clock);

@@ -1,9 +1,9 @@
-//! What the history file says: it is written only where the catalog says something else.
+//! What the history file says. The file is written again only where the catalog has changed since.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use towline_state::catalog::History;
 
-/// How far the catalog had come when that was last written; nothing where it is not known.
+/// How far the catalog had come when the file was last written; `None` where that is not known.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenHistory(Mutex<Option<History>>);
 

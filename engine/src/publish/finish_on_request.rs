@@ -78,8 +78,9 @@ fn finish_at_once(
         shared.state_copy.changed();
         match remaining_steps::finish(shared, &row, &mut |_| false) {
             Err(Error::StillPublishing) => {
-                // A client that waits for the copy hears that the bytes are durable (P1). A kill may
-                // have come before the name was synced under which a start finds them.
+                // A client that waits for the copy hears that the bytes are durable (P1). The
+                // server may have been killed before it had synced the name under which a start
+                // finds them.
                 shared.storage.open(id)?.sync()?;
                 Ok(Some((row, copy)))
             }

@@ -38,12 +38,14 @@ impl Source {
         }
     }
 
-    /// Makes the bytes durable with the name under which a start finds them: before a copy to
-    /// another file system, which takes long, and of which the client hears what is promised (P1).
+    /// Makes the bytes durable, together with the name under which a start finds them. This is done
+    /// before a copy to another file system: the copy takes long, and its client hears meanwhile
+    /// that the bytes are durable (P1).
     pub(super) fn sync_staged(&self, shared: &Shared, id: DocumentId) -> Result<(), StorageError> {
         match self {
             Self::Upload(active, _) => active.staging().sync(),
-            // Its name says that nothing was promised of it. From here on it has that of an upload.
+            // Until here the name of the staging file said that nothing was promised of it. `open`
+            // gives it the name of an upload.
             Self::Whole(..) => shared.storage.open(id)?.sync(),
         }
     }
@@ -166,7 +168,8 @@ pub(super) fn not_renamed(
             Error::NameUnsynced(error)
         }
         (Ok(_), error) => {
-            // While the row still has the name, and so keeps it from others.
+            // The folders are recorded while the row still has the name, and so keeps it from
+            // others.
             made_folders::record_of(shared, id);
             match shared.catalog.return_to_uploading(id, shared.clock().now()).wait() {
                 Ok(()) => error.into(),

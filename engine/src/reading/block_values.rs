@@ -63,7 +63,7 @@ impl BlockValues {
             || shared.catalog.keeps_block_values(id, filesize).wait().unwrap_or(false)
     }
 
-    /// Of a file that is read to find them, whatever is kept.
+    /// Values that are found by reading the file, whatever the catalog keeps.
     pub(super) fn to_be_found() -> Self {
         Self::Hashed(HashedBlocks::default())
     }

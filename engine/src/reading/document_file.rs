@@ -25,22 +25,23 @@ pub(super) struct DocumentFile {
     published: Published,
     values: BlockValues,
     proof: Proof,
-    /// The block that was compared with its value last: the parts of a block that are read one
-    /// after another cost one comparison.
+    /// The block that was compared with its value last. Because of it, the parts of a block that
+    /// are read one after another cost one comparison.
     compared: Option<BlockIndex>,
     /// The whole file was compared with its hash since it was opened.
     is_whole_compared: bool,
 }
 
-/// What tells that the bytes of a file are those that were uploaded.
+/// What proves that the bytes of a file are those that were uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Proof {
-    /// Its stamp, which is the one that the catalog knows.
+    /// The stamp of the file is the one that the catalog knows.
     Stamp,
-    /// The kept values of its blocks: another program may have written the file since it was
-    /// uploaded. Each block is compared before any byte of it is given out.
+    /// The values of its blocks, which the catalog keeps. The stamp proves nothing: another program
+    /// may have written to the file since it was uploaded. Each block is compared before any byte
+    /// of it is given out.
     Blocks {
-        /// How many blocks from the first one on were compared one after another.
+        /// How many blocks, from the first one on, were compared in their order.
         in_order: u64,
     },
 }
@@ -53,18 +54,19 @@ pub(super) struct UnreadFile {
     why: Why,
 }
 
-/// Why a file is read as a whole before.
+/// Why a file is read as a whole before any byte of it is given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// Another program may have written it since it was uploaded.
+    /// Another program may have written to it since it was uploaded.
     Stamp,
-    /// The values of its blocks are not known, and a part of it is wanted that the engine compares.
+    /// The values of its blocks are not known, and the engine has to compare a part of it.
     Values,
 }
 
 /// What opening a document led to.
 pub(super) enum Opening {
-    /// The file is the one that was uploaded, as far as its stamp tells, or its blocks tell it.
+    /// The file is the one that was uploaded: its stamp says so, or its blocks are compared while
+    /// they are read.
     Open(Box<DocumentFile>),
     /// It has to be verified before.
     Unread(Box<UnreadFile>),
@@ -80,8 +82,8 @@ pub(super) struct KnownBlocks {
     compared: Option<BlockIndex>,
 }
 
-/// How much of a block is read at a time where a part of it alone is asked for. The buffer of the
-/// answer may be much shorter.
+/// The number of bytes of a block that are read at a time to compare it, where only a part of it
+/// was asked for. The buffer of the answer may be much shorter.
 const COMPARED_AT_A_TIME_BYTES: usize = 128 << 10;
 
 /// How often a document is looked for, where its file is moved or replaced again and again.
@@ -138,9 +140,9 @@ fn completed(
 
 /// Why a file was not opened.
 enum Fault {
-    /// It is not the one of its document: why, for the log and for the client.
+    /// The file is not the one of its document. `reason` is for the log, `what` for the client.
     Damaged { reason: &'static str, what: &'static str },
-    /// It could not be looked at.
+    /// The file could not be looked at.
     Error(Error),
 }
 
@@ -348,7 +350,7 @@ impl DocumentFile {
     pub(super) fn recall(&mut self, known: KnownBlocks) {
         if known.id == self.document.document_id && known.stamp == self.published.stamp {
             (self.values, self.compared) = (known.values, known.compared);
-            // What was compared stays so: the stamp is looked at again after each piece.
+            // What was compared counts as compared: the stamp is looked at again after each piece.
             if self.proof != Proof::Stamp {
                 self.proof = known.proof;
             }
@@ -404,11 +406,10 @@ impl DocumentFile {
         Ok(value.map(|value| (index, value)))
     }
 
-    /// Where only a part of a block is given out, the whole block is compared first: a stamp does
-    /// not tell of a bit that has flipped on the disk (P5), and no reader can compare a part. A
-    /// reader that verifies gets the blocks that are whole with their values; the
-    /// engine compares no part for it, and hashes nothing, as long as the stamp is the one that the
-    /// catalog knows.
+    /// Compares the whole block before a part of it is given out: a stamp does not tell of a bit
+    /// that has flipped on the disk (P5), and no reader can compare a part. A reader that verifies
+    /// gets whole blocks with their values. For such a reader the engine compares no part, and
+    /// hashes nothing, as long as the stamp is the one that the catalog knows.
     fn compare_before_part(
         &mut self,
         shared: &Shared,
@@ -424,9 +425,9 @@ impl DocumentFile {
         self.value_of_block(shared, index, Verifier::Engine, hash).map(drop)
     }
 
-    /// The block was compared with its value, as far as that is known. Once all blocks of a file
-    /// whose stamp proves nothing were, the catalog knows the file by its new stamp; where that
-    /// fails, they are compared again the next time.
+    /// Takes note of a block that was compared with its value, where that is known. Once all blocks
+    /// of a file whose stamp proves nothing were compared in their order, the catalog knows the
+    /// file by its new stamp. Where that fails, they are compared again the next time.
     fn compared(&mut self, shared: &Shared, index: BlockIndex) {
         self.compared = Some(index);
         let Proof::Blocks { in_order } = &mut self.proof else { return };

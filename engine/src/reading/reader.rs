@@ -187,8 +187,9 @@ impl Reader {
         }
         let end = request.length_bytes.map_or(Offset::MAX, |length| request.offset.plus(length));
         let left = request.offset..end.min(filesize.end());
-        // A read of the whole file is compared with its hash when it ends. A part has no such end,
-        // so where the values of the blocks are not known, they are found first (P5).
+        // The bytes of a whole file are compared with its hash when its read ends. A read of a part
+        // has no such end, so where the values of the blocks are not known, they are found first
+        // (P5).
         let is_part = !left.is_empty() && left != (Offset::ZERO..filesize.end());
         if is_part
             && request.verifier == Verifier::Engine

@@ -101,7 +101,7 @@ impl Directory {
         rustix::fs::unlinkat(self, name.as_ref(), AtFlags::empty())
     }
 
-    /// Removes a folder in which nothing is from this one.
+    /// Removes an empty folder that lies in this one.
     pub(super) fn remove_empty_folder(&self, name: impl AsRef<Path>) -> Result<(), Errno> {
         rustix::fs::unlinkat(self, name.as_ref(), AtFlags::REMOVEDIR)
     }

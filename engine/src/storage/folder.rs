@@ -293,7 +293,7 @@ impl DataFolder {
     }
 
     /// How far the catalog had come when that was last [written](Self::write_history). The outer
-    /// `Option` is whether there is a file about it, the inner one whether it can be read.
+    /// `Option` says whether there is a history file, the inner one whether it can be read.
     ///
     /// # Errors
     /// What the system says.

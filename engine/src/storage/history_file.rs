@@ -1,5 +1,6 @@
 //! The history file: how far the catalog had come when the server last looked, kept outside of the
-//! folder of the catalog. An older catalog that was put in its place is told by it.
+//! folder of the catalog. The server notices by this file that an older catalog was put in the
+//! place of the newer one.
 
 use super::directory::Directory;
 use super::paths;
@@ -22,7 +23,7 @@ pub(crate) struct SeenHistory {
 
 const HEAD: &str = "towline-history 1";
 
-/// A longer file is none.
+/// The most bytes that are read of the file, which is much shorter.
 const BYTES_MAX: u64 = 4096;
 
 impl fmt::Display for SeenHistory {
@@ -57,8 +58,8 @@ impl SeenHistory {
         Some(Self { store_id, history })
     }
 
-    /// Reads the file in that folder. The outer `Option` is whether there is one, the inner one
-    /// whether it reads as one.
+    /// Reads the file in that folder. The outer `Option` says whether there is one, the inner one
+    /// whether it can be read.
     pub(super) fn read(folder: &Directory) -> Result<Option<Option<Self>>, Errno> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match folder.file(paths::HISTORY, flags, Mode::empty()) {
@@ -72,7 +73,7 @@ impl SeenHistory {
         Ok(Some(read.ok().and_then(|_| Self::parse(&text))))
     }
 
-    /// Writes the file, over an earlier one where there is one. A crash leaves the earlier one or
+    /// Writes the file, in the place of an earlier one. After a crash there is the earlier one or
     /// this one.
     pub(super) fn write(self, folder: &Directory) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;

@@ -183,8 +183,8 @@ pub(super) fn is_kept_elsewhere(name: &OsStr) -> bool {
     name == VERSIONS_ELSEWHERE || name == TRASH_ELSEWHERE
 }
 
-/// What the files in a folder of that name are, which lies right under [`UPLOADS`], or in a folder
-/// of documents.
+/// Which files lie in a folder of that name. `is_on_top`: the folder lies right under [`UPLOADS`],
+/// else in a folder of documents.
 pub(super) fn kept_in(name: &OsStr, is_on_top: bool) -> Option<KeptKind> {
     let [versions, trash] = match is_on_top {
         true => [VERSIONS, TRASH],
@@ -197,14 +197,14 @@ pub(super) fn kept_in(name: &OsStr, is_on_top: bool) -> Option<KeptKind> {
     }
 }
 
-/// What is kept that its user does not see.
+/// Files that the server keeps and that their user does not see as files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeptKind {
     Versions,
     Trash,
 }
 
-/// The number that a name says, in the one spelling that counts.
+/// The number that a name is; `None` where it has another spelling, as `01`.
 pub(super) fn number<T: std::str::FromStr + ToString>(name: &OsStr) -> Option<T> {
     let number: T = name.to_str()?.parse().ok()?;
     (number.to_string().as_str() == name).then_some(number)

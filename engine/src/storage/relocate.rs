@@ -108,8 +108,8 @@ fn is_below(from: &Spot, to: &Spot) -> bool {
     from != to && Path::new(&to).starts_with(&from)
 }
 
-/// Makes what a move has changed in a folder durable (P3). A control of the crash test leaves it
-/// out.
+/// Makes durable what a move has changed in a folder (P3). The crash test leaves this out once, to
+/// show that it would notice.
 fn sync_move(volume: &Volume, folder: &UserFolder) -> Result<(), StorageError> {
     if failpoint::is_faked("sync.move") {
         return Ok(());

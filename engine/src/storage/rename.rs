@@ -25,8 +25,8 @@ use towline_types::{DocumentId, DocumentPath, FileHash, UserId};
 /// Moves a staging file to its final name, and returns when it is there for good.
 ///
 /// 1. The folders are opened, or made, each relative to the one above.
-/// 2. The file moves, to a name that nothing has (P2: never over another file). A folder
-///    that has it makes way, where nothing but folders is in it.
+/// 2. The file moves, to a name that nothing has (P2: never over another file). A folder that has
+///    this name is removed first, where nothing but folders is in it.
 /// 3. Its folder is synced. Measured: without, the move is undone by a power cut (P3).
 /// 4. The folders on the way are synced, unless this process did it before (P3).
 ///    Last, because on a journal that is one commit for all of them.

@@ -48,7 +48,7 @@ pub enum FoundPlace {
     Document(UserId, DocumentPath),
     /// That version of a file, which was replaced.
     Version(UserId, DocumentId),
-    /// What lies under these names below a removed node; none where it is the node itself.
+    /// What lies under these names below a removed node; no names for the node itself.
     Removed(UserId, NodeId, Vec<Name>),
 }
 
@@ -181,7 +181,7 @@ impl DataFolderScan {
             || folder.is_ok_and(|folder| folder.stat(paths::damaged_in_final_folder(id)).is_ok())
     }
 
-    /// The same for a file that was kept apart.
+    /// The same for the file of an older version, or for a file in the trash.
     #[must_use]
     pub fn was_kept_set_aside(&self, id: DocumentId) -> bool {
         let aside = self.staging.directory.folder(paths::ORPHANS);
@@ -249,9 +249,10 @@ impl DataFolderScan {
         Ok(())
     }
 
-    /// Shows every file where documents lie, those that were removed or replaced included, one by
-    /// one, but for what was set aside; and every folder that cannot be listed or lies deeper than
-    /// any document. Whatever the number of files, memory holds one name for each folder on the way.
+    /// Shows, one by one, every file in the places of documents, also those that were removed or
+    /// replaced, but none that was set aside; and every folder that cannot be listed or lies deeper
+    /// than any document. Whatever the number of files, memory holds one name for each folder on
+    /// the way.
     ///
     /// # Errors
     /// Those of `show`.
@@ -314,13 +315,13 @@ fn walk<E>(
     Ok(())
 }
 
-/// A folder of what was removed or replaced, or one below it.
+/// A folder of removed or replaced files, or a folder below it.
 #[derive(Clone)]
 struct Kept {
     kind: paths::KeptKind,
-    /// Whose, below the folder for all users.
+    /// The owner; `None` for the folder that has those of all users.
     user: Option<UserId>,
-    /// The names below the folder of that user; nothing for one that cannot be a document's.
+    /// The names below the folder of that user; `None` for a name that cannot belong to a document.
     names: Vec<Option<OsString>>,
 }
 
@@ -397,7 +398,8 @@ fn walk_kept<E>(
     Ok(())
 }
 
-/// The user's own folder, those that a document may lie in, and a folder that lies in these itself.
+/// The most folders on a path: the user's own folder, those around a document, and a folder that
+/// has the place of a document.
 const FOLDERS_MAX: usize = 1 + FOLDER_DEPTH + 1;
 
 #[cfg(test)]

@@ -143,9 +143,10 @@ pub trait TreeStorage: Send + Sync {
         goes_on: GoesOn<'_>,
     ) -> Result<Put, StorageError>;
 
-    /// Moves a file, or a folder with all that is in it, to a name that nothing has but, at most, a
-    /// folder of empty folders, which makes way: the caller knows of nothing there. The folders above the new
-    /// name are made. What an earlier call has moved already is made durable again.
+    /// Moves a file, or a folder with all that is in it, to a free name. A folder of that name that
+    /// holds nothing but folders is removed first: no row knows it, or the caller would not have
+    /// chosen the name. The folders above the new name are made. What an earlier call has moved
+    /// already is made durable again.
     ///
     /// # Errors
     /// [`StorageError::Exists`] where something else has the new name,

@@ -131,12 +131,13 @@ impl UserFolders {
         Ok((folder, done))
     }
 
-    /// Makes way for something that is to get that name: a folder that has it goes, where nothing
-    /// but folders is in it. No row knows them, or the catalog would not have given the name; they
-    /// have no bytes that could be lost (P1), and no user can see or remove them. Says whether the
-    /// name is free now.
+    /// Frees a name for something that is to get it: removes a folder of that name in which nothing
+    /// but folders is. No row knows these folders, or the catalog would not have given the name.
+    /// They have no bytes that could be lost (P1), and no user can see or remove them. Returns
+    /// whether the name is free now.
     ///
-    /// The mount point of a disk that is away stays: it is empty as long as the disk is.
+    /// The mount point of a disk that is not mounted stays: it is empty only as long as the disk is
+    /// away.
     pub(super) fn make_way(&self, folder: &UserFolder, name: &OsStr) -> bool {
         let path = folder.path.join(name);
         let mut looks = EMPTY_FOLDERS_MAX;
@@ -151,7 +152,7 @@ impl UserFolders {
     }
 
     /// Whether that is a folder below which there are only folders, at most `looks` of them, and
-    /// no disk is mounted at any, or was and is away.
+    /// none of them is the mount point of a disk, also not of a disk that is away.
     fn holds_only_folders(
         &self,
         above: &Directory,
@@ -414,7 +415,8 @@ impl UserFolders {
     }
 }
 
-/// How many folders make way at most: a crash leaves as many as there are names in a path.
+/// The most folders that are removed to free a name: a crash leaves as many as there are names in a
+/// path.
 const EMPTY_FOLDERS_MAX: usize = 64;
 
 /// Removes a folder, with those in it. Whatever else was put there meanwhile stays, with the

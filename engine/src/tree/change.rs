@@ -31,8 +31,8 @@ use towline_types::{NodeKind, NodePath, UserId};
 /// another change that is in its way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest time between two looks at them. Their end is told at once where it is a change;
-/// an upload that fails, and a move that is dropped, are none.
+/// The longest time between two looks at what is in the way. Where its end is a change, the waiting
+/// thread is woken at once. An upload that fails and a move that is dropped are no changes.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How many intentions are in memory at a time.
@@ -64,7 +64,8 @@ pub(super) fn carry_out(
                 // The lock of the places is not held here: the lock of the sync comes before it.
                 deferred::sync_deferred(shared);
                 match &mut others {
-                    // What was in the way may have ended before this thread listens.
+                    // What was in the way may have ended before this thread listens, so it looks
+                    // once more first.
                     None => others = Some(shared.notifier.wait_for(user)),
                     Some(others) => others.change_or(LOOK_AGAIN),
                 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use towline_state::catalog::{Cursor, Delta, PAGE_TEXT_BYTES};
 use towline_types::{ChangeId, UserId};
 
-/// So many pieces are looked up of a snapshot for each one that would do if nothing was in the
-/// trash: what lies there is passed over, and an answer may be empty for that.
+/// For a snapshot, at most this many times the pieces are looked up that would fill the answer if
+/// nothing was in the trash. What lies in the trash is passed over, so an answer may be empty.
 const SNAPSHOT_PIECES: u32 = 8;
 
 /// What has changed since then, without waiting. Blocks.
@@ -26,7 +26,7 @@ pub(crate) fn delta(shared: &Shared, user: UserId, request: &DeltaRequest) -> Re
             return Ok(Delta { changes: Vec::new(), next, has_more: false, latest: head.last });
         }
     };
-    // An answer is of the snapshot, or of the log behind it.
+    // One answer has changes of the snapshot, or of the log after it, and not of both.
     let is_snapshot = since.is_none_or(|since| since.is_snapshot());
     let mut pieces = limit.div_ceil(LOOKED_UP_AT_A_TIME) * SNAPSHOT_PIECES;
     let (mut changes, mut left, mut text_bytes) = (Vec::new(), limit, 0);

@@ -62,14 +62,15 @@ pub(crate) fn sweep_now(shared: &Shared) -> Result<Swept, Error> {
     sweep_where(shared, |_| true)
 }
 
-/// Deletes what is kept for a time after which the clock is trusted.
+/// Deletes what is kept no longer, each kind only where the clock is trusted for the time that this
+/// kind is kept.
 fn sweep_where(shared: &Shared, is_trusted_for: impl Fn(Duration) -> bool) -> Result<Swept, Error> {
     let mut swept = Swept::default();
     if shared.storage.latch().is_closed() {
         return Ok(swept);
     }
     let keep = shared.config.keep;
-    // What cannot be deleted of one kind is no reason to keep the others for ever (P6).
+    // An error in one kind does not end the others: they would be kept for ever (P6).
     let mut all = Ok(());
     if is_trusted_for(keep.trash) {
         all = sweep_trash(shared, &mut swept);
@@ -83,7 +84,7 @@ fn sweep_where(shared: &Shared, is_trusted_for: impl Fn(Duration) -> bool) -> Re
     all.map(|()| swept)
 }
 
-/// The time `kept_for` before now; none where that is before 1970, or where something is kept for
+/// The time `kept_for` before now; `None` where that is before 1970, or where something is kept for
 /// ever.
 pub(crate) fn before(now: Timestamp, kept_for: Duration) -> Option<Timestamp> {
     let kept_ms = u64::try_from(kept_for.as_millis()).ok()?;
@@ -105,8 +106,8 @@ fn sweep_trash(shared: &Shared, swept: &mut Swept) -> Result<(), Error> {
                 }
                 match delete_removed(shared, user, root, swept) {
                     Ok(true) => swept.removed += 1,
-                    // It is being restored, or a move of this user is not finished: it waits for
-                    // the next sweep, and what was removed after it does not wait for it (P6).
+                    // It is being restored, or a move of this user is not finished. It waits for
+                    // the next sweep; what was removed later does not wait for it (P6).
                     Ok(false) => {}
                     Err(error) => {
                         tracing::warn!(node_id = %root, %user, error = log::chain(&error), "something in the trash could not be deleted");

@@ -89,7 +89,8 @@ fn in_folder(
 ) -> Result<Made, Error> {
     let made = make_on_disk(shared, user, folder).and_then(|()| make_rows());
     if made.is_err() {
-        // While a change has the name, no row can be made of it.
+        // No row can be made of a name that a change under way has, so this waits until no change
+        // is under way.
         let _settled = shared.places.change(user, may_block);
         made_folders::record(shared, user, folder);
     }

@@ -32,7 +32,7 @@ struct Wait {
 pub(crate) struct ChangeWait<'a> {
     notifier: &'a ChangeNotifier,
     user: UserId,
-    /// The changes that it has heard of.
+    /// The number of changes that it has heard of.
     heard: u64,
 }
 

@@ -30,11 +30,12 @@ pub(super) fn in_pieces<P>(
 ) -> Result<Option<P>, Error> {
     let mut left = limit.max(1);
     for _ in 0..PIECES_OF_A_PAGE {
-        // As many rows as entries may come: all of them may be shown.
+        // No more rows than the page has room for: a filter may let all of them through.
         let wanted = left.min(LOOKED_UP_AT_A_TIME);
         let Piece { rows, shown, next } = look(after, wanted)?;
         left = left.saturating_sub(u32::try_from(shown).unwrap_or(wanted));
-        // Fewer than wanted: these have long names, and are enough for one answer.
+        // The catalog gives fewer rows than wanted where they have long names. These are enough for
+        // one answer.
         let is_short = u32::try_from(rows).is_ok_and(|rows| rows < wanted);
         after = next;
         if after.is_none() || left == 0 || is_short {

@@ -179,7 +179,7 @@ pub struct DeltaRequest {
 pub enum Since {
     /// With everything that is there.
     Nothing,
-    /// Behind the change that is the last one now: the answer is a cursor alone, and comes at once.
+    /// After the change that is the last one now: the answer is a cursor alone, and comes at once.
     Now,
     /// Where an earlier answer ended.
     Cursor(towline_state::catalog::Cursor),
@@ -218,7 +218,7 @@ pub struct PlacedNode {
 pub struct UnfinishedUpload {
     /// Its document.
     pub document_id: DocumentId,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: Phase,
     /// The folder and name that it asks for.
     pub path: DocumentPath,
@@ -228,9 +228,9 @@ pub struct UnfinishedUpload {
     pub durable: DurableOffset,
     /// The length of the whole file, as far as it is known.
     pub length: Length,
-    /// A writer has its lease.
+    /// Whether a writer has its lease: a client is sending it.
     pub is_active: bool,
-    /// When it is given up if no byte comes.
+    /// When it expires if no byte comes.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -239,7 +239,8 @@ pub struct UnfinishedUpload {
 pub struct UploadPage {
     /// The uploads.
     pub uploads: Vec<UnfinishedUpload>,
-    /// Behind which of them the next page begins; nothing where this is the last.
+    /// The last upload of this page, after which the next page begins; `None` where this page is
+    /// the last.
     pub next: Option<DocumentId>,
 }
 

@@ -8,8 +8,9 @@ use towline_state::catalog::Document;
 use towline_types::{DocumentId, UserId};
 use towline_upload::Phase;
 
-/// A page of them. A few looks at the catalog, by an index, and one at the registry for each upload
-/// of the page: what a client can have the server do for it is bounded (P6). Blocks.
+/// A page of these uploads. It costs a few looks at the catalog, by an index, and one at the
+/// registry for each upload of the page, so the work that a client can cause is bounded (P6).
+/// Blocks.
 pub(crate) fn uploads(
     shared: &Shared,
     user: UserId,

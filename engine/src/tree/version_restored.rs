@@ -85,8 +85,8 @@ pub(crate) fn restore_version(
     super::stat(shared, user, NodeRef::Id(node_id))
 }
 
-/// The file as it is now. One whose current version was lost is in the trash with those that are
-/// kept: it comes back with the last of them, and then any of them can be had (P1).
+/// The file as it is now. A file whose current version was lost is in the trash, with the versions
+/// that are kept. It comes back with the last of them, and then any other can be restored (P1).
 fn current(
     shared: &Shared,
     user: UserId,
@@ -186,7 +186,8 @@ fn complete(
         };
         if publishing.waits_for_move() {
             match &mut others {
-                // What was in the way may have ended before this thread listens.
+                // What was in the way may have ended before this thread listens, so it looks once
+                // more first.
                 None => others = Some(shared.notifier.wait_for(user)),
                 Some(others) => others.change_or(LOOK_AGAIN),
             }

@@ -11,8 +11,8 @@ use towline_state::catalog::{
 };
 use towline_types::{DocumentPath, FileHash, FileSize, Name, UserId};
 
-/// How many changes of a user are looked at for one that has moved something; after more of them
-/// something may have been moved.
+/// The most changes of a user that are searched for one that has moved something. Where there are
+/// more, something counts as moved.
 const CHANGES: u32 = 500;
 
 /// Where the file of a row lies.
@@ -35,7 +35,7 @@ impl<'a> Lies<'a> {
     }
 }
 
-/// Where a change leads to that is just being made.
+/// Where a file lies after a change that is just being made.
 enum Destination {
     InPlace(DocumentPath),
     Kept(Spot, Vec<Name>),
@@ -184,9 +184,9 @@ impl Verification<'_> {
             && !self.scan.was_set_aside(row.document_id, row.user_id, place))
     }
 
-    /// Where the file lies as well, by a change that is just being made: the disk comes before the
-    /// row. A file that is being replaced may be a version already, and what is being moved may be
-    /// there.
+    /// The other places in which the file may lie because of a change that is just being made: the
+    /// disk is changed before the row. A file that is being replaced may be a version already, and
+    /// a file that is being moved may be in its new place already.
     fn under_way(&self, row: &Document, lies: &Lies<'_>) -> Result<Vec<Destination>, VerifyError> {
         let mut found = Vec::new();
         if let (Lies::InPlace(_), Some(node)) = (lies, row.node_id)
@@ -204,15 +204,16 @@ impl Verification<'_> {
         }
     }
 
-    /// Whether something of that user is being moved, or was since then, or may have been where nothing
-    /// says since when.
+    /// Whether something of that user is being moved, or was moved after `since`. Where `since` is
+    /// not known, something may have been moved.
     pub(super) fn was_moved(
         &self,
         user: UserId,
         since: Option<&LogHead>,
     ) -> Result<bool, VerifyError> {
         let Some(since) = since else { return Ok(true) };
-        // The move first: its intention goes with the change.
+        // The moves come first: the transaction that records the change of a move deletes its
+        // intention.
         if self.is_moving(user)? {
             return Ok(true);
         }
@@ -221,7 +222,7 @@ impl Verification<'_> {
             Err(CatalogError::Refused(Refusal::CursorReset { .. })) => return Ok(true),
             delta => delta?,
         };
-        // What is new moves nothing that was there.
+        // A new node moves nothing that was there.
         let moves = |change: &Change| change.op != Op::Create || change.changed == Changed::Place;
         Ok(delta.has_more || delta.changes.iter().any(moves))
     }

@@ -42,8 +42,9 @@ impl Verification<'_> {
         self.found(Finding { path: Some(path), subject: None, wrong, done: Done::Nothing })
     }
 
-    /// Whether a file has a row, or is just being moved. An intention is there before the rename
-    /// and goes with the change: so where it is gone, the second look sees what has changed.
+    /// Whether a file has a row, or is just being moved. The intention of a move is there before
+    /// the rename, and is deleted together with the change of the rows. So where it is gone, the
+    /// second look sees the change.
     fn is_known_file(&self, place: &FoundPlace) -> Result<bool, VerifyError> {
         Ok(self.has_row(place)? || self.is_moving(place.owner())? || self.has_row(place)?)
     }

@@ -123,7 +123,7 @@ impl OrderedWriter {
 
     /// Puts the folder into the path that the request names by a number, or the folder of the file
     /// that it names so. The catalog goes by the number: at the end, the file lands where that
-    /// folder, or file, lies by then. Where it is gone, the file goes by this path.
+    /// folder, or file, lies by then. Where that is gone, the file goes to this path.
     fn find_named_folder(&self, request: &mut NewUpload) -> Result<(), Error> {
         let NodeWish { onto_node, into_folder, .. } = request.wish;
         if onto_node.is_some() {

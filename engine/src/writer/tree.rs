@@ -100,8 +100,8 @@ impl OrderedWriter {
         // Before the look at the log, so that no change falls in between.
         let listener = self.shared.notifier.listen(self.user);
         let delta = tree::delta(&self.shared, self.user, &request)?;
-        // Whoever asks for the cursor of now asks for no change: of one that is waited for it would
-        // get a cursor that is behind that change.
+        // A client that asks for the cursor of now asks for no change. If the answer waited for
+        // one, its cursor would come after that change, and the client would miss it.
         let asks_for_changes = !matches!(request.since, Since::Now);
         let may_wait = asks_for_changes
             && !request.wait.is_zero()
@@ -149,7 +149,8 @@ impl OrderedWriter {
             }
             answer => answer,
         };
-        // A client that has its answer may ask the next question at once, of any of its writers.
+        // The place for a waiting question is free before the answer goes out: a client that has
+        // its answer may ask the next question at once, of any of its writers.
         drop(awaited);
         match answer {
             Ok(delta) => self.answer_delta(delta),

@@ -29,8 +29,9 @@ pub struct Delta {
 
 impl Catalog {
     /// What has changed for a user since that cursor, at most `limit` changes; without a cursor,
-    /// the first nodes of a snapshot, of which at most `limit` rows are looked at. When a snapshot ends, the changes made meanwhile follow: each
-    /// tells the whole state of its node, so none is missed and none does harm twice.
+    /// the first nodes of a snapshot, of which at most `limit` rows are looked at. When a snapshot
+    /// ends, the changes made meanwhile follow. Each tells the whole state of its node, so no
+    /// change is missed, and a change that comes twice does no harm.
     ///
     /// Refused: [`Refusal::BadCursor`] for another user's; [`Refusal::CursorReset`] where changes
     /// behind it are not kept any more, or the log is another one.
@@ -134,8 +135,8 @@ fn log(
     Ok(Delta { changes, next, has_more: last < head.last, latest: head.last })
 }
 
-/// As many rows are looked at as nodes are wanted: what lies in the trash is passed over, and a page
-/// may be empty for that. Others wait for the look to end (P6).
+/// Looks at as many rows as nodes are wanted. What lies in the trash is passed over, so a page may
+/// be empty. A longer look would make other users wait (P6).
 fn snapshot(connection: &Connection, cursor: Cursor, limit: u32) -> Result<Delta, CatalogError> {
     let user_id = cursor.user_id;
     let now = head(connection, user_id)?;

@@ -13,10 +13,9 @@ use towline_types::{DocumentPath, FileHash, FileSize, UserId};
 pub(super) const NAMED_MAX: u32 = 8;
 
 impl Catalog {
-    /// Completed documents of the user in that place and with these bytes: the one that
-    /// lies there, and those that were to go there and have that name with a number. One that was
-    /// moved to any other name since is elsewhere. For [`OnConflict::Reject`] only the first will
-    /// do.
+    /// Completed documents of the user in that place and with these bytes: the one that lies there,
+    /// and those that were to go there and have that name with a number. A document that was moved
+    /// to any other name since does not count. For [`OnConflict::Reject`] only the first will do.
     ///
     /// At most eight; a row that does not read is not among them.
     pub fn same_place(
@@ -63,7 +62,7 @@ pub(super) fn same_place(
     path: &DocumentPath,
     on_conflict: OnConflict,
 ) -> Result<Vec<Document>, CatalogError> {
-    // Few new files have bytes that are there already, and this look is all that the others need.
+    // Few new files have bytes that are there already. For all others this look is enough.
     if !has_completed(connection, content)? {
         return Ok(Vec::new());
     }
@@ -86,8 +85,8 @@ pub(super) fn same_place(
     if on_conflict != OnConflict::Rename {
         return Ok(found);
     }
-    // A name with a number has one in brackets. So documents that were moved since, and are
-    // elsewhere or under another name, do not fill the page.
+    // A numbered name has its number in brackets. The pattern keeps documents that were moved to
+    // other names, or elsewhere, from filling the page.
     let sql = format!(
         "SELECT {COLUMNS} FROM documents WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
          AND filename = $4 AND folder = $5 AND created_at IS NOT NULL \

@@ -1,7 +1,8 @@
-//! From the path that something had to where it is in the trash.
+//! Finds something in the trash by the path that it had.
 //!
-//! A person knows a path and no number. What was removed alone is found by it, and what went with
-//! the folder above it as well: the removed folder stands for all that lies below it.
+//! A person knows the path of a thing, and not its number. The path finds what was removed by
+//! itself, and also what was removed with a folder above it: that folder stands for all that lies
+//! below it.
 
 use super::error::{CatalogError, Refusal};
 use super::job::Share;
@@ -48,8 +49,8 @@ impl Catalog {
     }
 }
 
-/// The names that led to a removed node. Where the folder is forgotten in which something lay, or
-/// the whole would be no path any more, it begins behind that.
+/// The path that led to a removed node. Where a folder on the way is forgotten, or the whole would
+/// be too long for a path, it begins below that folder.
 pub(super) fn old_path(places: &Places<'_>, removed: &NodeRow) -> Result<NodePath, CatalogError> {
     let mut names = vec![removed.name.clone()];
     let mut parent_id = removed.parent_id;
@@ -73,8 +74,8 @@ pub(super) fn old_path(places: &Places<'_>, removed: &NodeRow) -> Result<NodePat
     NodePath::new(names).map_err(|_| Refusal::TooDeep.into())
 }
 
-/// Looks at what has one of these names and was removed, the last removal first, until one is it.
-/// One walk through the trash, however many names there are.
+/// Calls `is_it` with each removed node that has one of these names, the last removal first, until
+/// one is it. This is one walk through the trash, however many names there are.
 fn each_removed(
     connection: &Connection,
     user_id: UserId,

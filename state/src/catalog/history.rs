@@ -1,9 +1,9 @@
-//! How far a catalog has come: what tells an older copy of it, put back, from the catalog itself.
+//! How far a catalog has come: the numbers that tell an older copy of it from the catalog itself.
 //!
 //! All numbers only grow in the history of one catalog. The server keeps the last ones that it has
 //! seen outside of the catalog; where the catalog has smaller ones, an older copy was put in its
-//! place. What was told since then is told again with the same numbers, for other things: so the
-//! logs of changes get other epochs, and the numbers of documents and nodes a gap.
+//! place. An older copy would give the numbers that were given since then to other things. So the
+//! logs of changes get other epochs, and the numbers of documents and nodes get a gap.
 
 use super::backup::SKIPPED_NUMBERS;
 use super::error::CatalogError;
@@ -53,7 +53,7 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let found = history(connection)?;
-            // Numbers of documents are counted in memory.
+            // The numbers of documents are counted in memory as well.
             let documents = found.documents.max(seen.documents).cast_signed();
             shared.skip_documents(documents.saturating_add(SKIPPED_NUMBERS));
             let epoch = (found.epoch.max(seen.epoch) + 1).max(now.get()).cast_signed();
@@ -84,13 +84,13 @@ fn history(connection: &Connection) -> Result<History, CatalogError> {
     })
 }
 
-/// The next number of that table is behind this one.
+/// Makes the next number of that table larger than this one.
 pub(super) fn skip_to(
     connection: &Connection,
     table: &str,
     number: i64,
 ) -> Result<(), CatalogError> {
-    // SQLite makes the row with the first document or node.
+    // SQLite makes this row with the first document or node.
     let sql = "UPDATE sqlite_sequence SET seq = $1 WHERE name = $2";
     if connection.execute(sql, params![number, table])? == 0 {
         let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)";

@@ -180,13 +180,13 @@ impl Catalog {
     }
 }
 
-/// What becomes of the wish for a link.
+/// What a request for a link leads to.
 enum LinkPlace {
-    /// It is there.
+    /// The link is there already.
     There(Box<NodeRow>),
     /// The link that has the name gets the target.
     Replaced(Box<NodeRow>),
-    /// It can be made there.
+    /// The link can be made there.
     Free(DocumentPath),
 }
 
@@ -287,8 +287,8 @@ impl Tree<'_> {
         Ok(Refusal::Exists { current: Box::new(row.seen(self.connection)?) }.into())
     }
 
-    /// The link that got a number before because its name was taken: the same words twice make no
-    /// second one. Nothing where the name is free.
+    /// The link that got a number before because its name was taken, so that the same request twice
+    /// makes no second link. `None` where the name is free.
     fn numbered_link(
         self,
         folder: &Folder,

@@ -135,10 +135,9 @@ impl Catalog {
 
     /// Begins to bring a removed node back: to the folder that it was removed from, where that is
     /// still there, else to the user's own; under its name, or a numbered one where that is taken.
-    /// `first_copy` is the first number that is tried, 0 for its own name; answers with the one that
-    /// was chosen as well.
-    /// A file whose content was lost gets the version again that was the current one before: what is
-    /// kept can be had (P1).
+    /// `first_copy` is the first number that is tried for its name, 0 for the name without a
+    /// number. The answer has the number that was chosen. A file whose content was lost gets the
+    /// version again that was the current one before: what is kept can be had (P1).
     ///
     /// Refused: [`Refusal::NoSuchNode`] where no removed node has that number, or the file's
     /// content was lost and no earlier version is kept; [`Refusal::TooDeep`]; [`Refusal::Busy`].

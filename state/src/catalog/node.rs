@@ -5,8 +5,8 @@ use towline_types::{
     NodePath, PermissionBits, Timestamp, UserId,
 };
 
-/// How many bytes of names and link targets are in a page of a listing, of the trash or of changes.
-/// With short names the number of entries ends a page before: 1,000 of the longest paths and
+/// The most bytes of names and link targets in a page of a listing, of the trash or of changes.
+/// Where names are short, a page has its number of entries first. 1,000 of the longest paths and
 /// targets would be 6 MB, for each session that asks.
 pub const PAGE_TEXT_BYTES: usize = 256 << 10;
 
@@ -41,7 +41,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// How much it counts of [`PAGE_TEXT_BYTES`].
+    /// How many bytes it counts against [`PAGE_TEXT_BYTES`].
     #[must_use]
     pub fn text_bytes(&self) -> usize {
         let target = self.target.as_ref().map_or(0, |target| target.as_str().len());
@@ -49,7 +49,7 @@ impl Node {
     }
 }
 
-/// How much the folders above a node count of [`PAGE_TEXT_BYTES`].
+/// How many bytes the folders above a node count against [`PAGE_TEXT_BYTES`].
 pub(super) fn text_bytes_of(folder: &NodePath) -> usize {
     folder.names().iter().map(|name| name.as_str().len() + 1).sum()
 }

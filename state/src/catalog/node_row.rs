@@ -56,7 +56,7 @@ impl NodeRow {
         Ok(self.with_version(version))
     }
 
-    /// How much it counts of a page, as [`Node::text_bytes`] does.
+    /// How many bytes it counts against a page, as [`Node::text_bytes`] does.
     pub(super) fn text_bytes(&self) -> usize {
         let target = self.target.as_ref().map_or(0, |target| target.as_str().len());
         self.name.as_str().len() + target

@@ -74,8 +74,8 @@ impl Tree<'_> {
         Ok(Reservation { node_id, place, copy, replaces: None })
     }
 
-    /// Where the document is to go, as its folder or file lies now: where the file is not to be
-    /// replaced, to the same folder under a name of its own.
+    /// Where the document is to go, according to where its folder or file lies now. A document that
+    /// is not to replace the file goes to the same folder under a name of its own.
     ///
     /// Refused: [`Refusal::NoSuchNode`] where that is gone; [`Refusal::TooDeep`].
     pub(super) fn wished_path(self, wanted: Wanted<'_>) -> Result<DocumentPath, CatalogError> {
@@ -203,8 +203,8 @@ impl Tree<'_> {
         node_id(self.connection.prepare_cached(sql)?.insert(node)?, self.user_id)
     }
 
-    /// The node that keeps a name for the document alone. One that it was to be the next version of
-    /// is given back: that one keeps its name.
+    /// The node that keeps a name for the document alone. Where the document was to be the next
+    /// version of a file, that file's node is given back, and it keeps its name.
     fn give_back_unless_new(self, wanted: Wanted<'_>) -> Result<Option<NodeId>, CatalogError> {
         let Some(own) = wanted.own else { return Ok(None) };
         let has_version =
@@ -227,7 +227,8 @@ impl Tree<'_> {
     /// that were made for it alone go as well.
     ///
     /// The file may have lost its version meanwhile and have earlier ones. Then it goes into the
-    /// trash, as one that is lost does: without the node nobody could reach or name them.
+    /// trash, as one that is lost does: without the node no request could reach or name these
+    /// versions.
     pub(super) fn give_back(
         self,
         node_id: NodeId,
@@ -245,7 +246,7 @@ impl Tree<'_> {
         }
         if self.has_versions(node_id)? {
             self.cache.clear();
-            // That it is gone was told when its version was lost.
+            // The log of changes has had the file as gone since its version was lost.
             let sql = "UPDATE nodes SET incoming_id = NULL, deleted_at = $1 WHERE node_id = $2";
             self.connection.prepare_cached(sql)?.execute([now.to_i64(), node_id.to_i64()])?;
             return Ok(());

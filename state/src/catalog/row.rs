@@ -21,7 +21,7 @@ pub(super) struct NamedRow<'row, 'statement> {
     next: Cell<Next>,
 }
 
-/// The column behind the one that was found last.
+/// The column after the one that was found last.
 #[derive(Clone, Copy, Default)]
 struct Next {
     position: usize,

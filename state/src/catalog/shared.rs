@@ -52,7 +52,7 @@ impl Shared {
         self.last_document.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
-    /// The next number of a document is behind this one.
+    /// Makes the next number of a document larger than this one.
     pub(super) fn skip_documents(&self, last: i64) {
         self.last_document.fetch_max(last, Ordering::Relaxed);
     }

@@ -165,7 +165,8 @@ impl Catalog {
     }
 
     /// Earlier versions of the files that [`forget_trash`](Self::forget_trash) comes to next: of
-    /// the next `limit` nodes, and at most `limit` versions. None where these nodes have none.
+    /// the next `limit` nodes, and at most `limit` versions. Empty where these nodes have no
+    /// earlier versions.
     pub fn versions_in_trash(
         &self,
         user_id: UserId,
@@ -197,7 +198,7 @@ impl Catalog {
     /// ends before a file that has earlier versions: their files are deleted, and they are
     /// [forgotten](Self::forget_versions), before (P4).
     ///
-    /// Each call costs as much as it forgets, however much is left: it comes to the nodes in the
+    /// A call costs as much as it forgets, however much is left, because it visits the nodes in the
     /// order in which it forgets them.
     ///
     /// Refused: [`Refusal::Busy`] where it is just being restored.
@@ -242,15 +243,15 @@ fn removed(
     Ok(row.filter(|row| row.user_id == user_id && row.deleted_at.is_some()))
 }
 
-/// Visits a removed node and all that lies below it, what lies below first, until `visit` says to
-/// end; answers with whether that was all. So what is left of the nodes that `visit` has deleted is
-/// still below the root.
+/// Visits a removed node and all that lies below it, what lies below first, until `visit` returns
+/// `false`. Returns whether all were visited. So after `visit` has deleted some of the nodes, all
+/// others are still below the root.
 fn leaves_first(
     connection: &Connection,
     root: NodeRow,
     mut visit: impl FnMut(&NodeRow) -> Result<bool, CatalogError>,
 ) -> Result<bool, CatalogError> {
-    // Each with the key of the last entry of it that was visited.
+    // Each folder has the key of its entry that was visited last.
     let mut path = vec![(root, String::new())];
     while let Some((row, after)) = path.last_mut() {
         if let Some((below, key)) = next_below(connection, row, after)? {

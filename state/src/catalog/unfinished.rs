@@ -78,7 +78,7 @@ impl Catalog {
         limit: u32,
     ) -> Reply<Vec<Document>> {
         self.look(Share::Of(user_id), move |connection| {
-            // By the primary key, the documents of all users would be gone through.
+            // SQLite would choose the primary key, and go through the documents of all users.
             let sql = format!(
                 "SELECT {COLUMNS} FROM documents INDEXED BY documents_unfinished \
                  WHERE finished_at IS NULL AND user_id = $1 AND document_id > $2 \

@@ -1,8 +1,8 @@
 //! What has changed at or below a node since a change that a client has seen.
 //!
-//! A log may be long. So a look goes through it a piece at a time, and the transaction goes through
-//! what came behind the look alone: other writers wait for a transaction, and other users for a
-//! piece (P6).
+//! A log may be long. So a look goes through it a piece at a time, and the transaction goes only
+//! through the changes that came after the look: other writers wait for a transaction, and other
+//! users for a piece (P6).
 
 use super::change_log;
 use super::error::CatalogError;
@@ -40,7 +40,7 @@ impl Unseen {
         self.changed.len() as u64
     }
 
-    /// The change up to which was looked, where that is all of them.
+    /// The last change that was looked at, where that was the end of the log; else `None`.
     #[must_use]
     pub fn seen_all(&self) -> Option<ChangeId> {
         self.end.filter(|end| self.seen >= *end).map(|_| self.seen)
@@ -48,7 +48,7 @@ impl Unseen {
 }
 
 impl Catalog {
-    /// Looks at the next changes.
+    /// Looks at the next piece of the changes.
     pub fn unseen(&self, user_id: UserId, mut unseen: Unseen) -> Reply<Unseen> {
         self.look(Share::Of(user_id), move |connection| {
             let cache = FolderCache::default();
@@ -56,7 +56,8 @@ impl Catalog {
             let end = match unseen.end {
                 Some(end) => end,
                 None => {
-                    // Before anything is looked at: what changes behind it is for the transaction.
+                    // The end is read before any change is looked at: the changes after it are for
+                    // the transaction.
                     let head = change_log::head(connection, user_id)?;
                     if unseen.seen < head.horizon {
                         tree.add_by_rows(unseen.root, unseen.seen, &mut unseen.changed)?;
@@ -73,8 +74,8 @@ impl Catalog {
 }
 
 impl Tree<'_> {
-    /// How many nodes at or below that one have a change behind `seen`: also one of which only the
-    /// time or the permissions were changed, which no number in its row tells.
+    /// How many nodes at or below that one have a change after `seen`. A node counts also where
+    /// only the time or the permissions were changed, which no number in its row tells.
     pub(super) fn unseen_below(self, root: NodeId, seen: ChangeId) -> Result<u64, CatalogError> {
         let mut changed = HashSet::new();
         // Where the log does not reach back that far, the rows know the rest.
@@ -85,8 +86,8 @@ impl Tree<'_> {
         Ok(changed.len() as u64)
     }
 
-    /// Adds the nodes that the next changes are about. Says which was the last one, where there may
-    /// be more.
+    /// Adds the nodes that the next changes are about. Returns the last of these changes, where
+    /// there may be more.
     fn add_by_log(
         self,
         root: NodeId,

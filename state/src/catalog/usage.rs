@@ -1,5 +1,5 @@
-//! How much there is: sums for the operator. Each reads all rows that it counts, so they are for a
-//! process of its own and not for a server; memory does not grow with their number.
+//! Sums for the operator: how much there is. A sum for a user reads all rows that it counts, so it
+//! is for a process of its own and not for a server. Memory does not grow with the number of rows.
 
 use super::error::CatalogError;
 use super::{Catalog, Reply};
@@ -41,7 +41,7 @@ pub struct Usage {
     pub uploads: Sum,
 }
 
-/// What lies in the trash: below the nodes of the first part, which were removed.
+/// The end of a query: all that lies below the removed nodes that its first part finds.
 const BELOW: &str = " UNION ALL \
         SELECT child.node_id, child.user_id, child.kind, child.version_id FROM gone \
         JOIN nodes AS child ON child.user_id = gone.user_id \
@@ -49,13 +49,13 @@ const BELOW: &str = " UNION ALL \
         WHERE gone.kind = 'folder') \
     SELECT count(*), coalesce(sum(filesize), 0) FROM gone ";
 
-/// All removed nodes of a user. The index is named, because the one of all nodes of the user looks
-/// as good to SQLite.
+/// The first part of a query: all removed nodes of a user. The index is named, because the index of
+/// all nodes of the user looks as good to SQLite.
 const ALL: &str = "WITH RECURSIVE gone (node_id, user_id, kind, version_id) AS (\
         SELECT node_id, user_id, kind, version_id FROM nodes INDEXED BY nodes_trash \
         WHERE user_id = $1 AND deleted_at IS NOT NULL";
 
-/// One of them.
+/// The first part of a query: one removed node.
 const ONE: &str = "WITH RECURSIVE gone (node_id, user_id, kind, version_id) AS (\
         SELECT node_id, user_id, kind, version_id FROM nodes \
         WHERE user_id = $1 AND node_id = $2 AND deleted_at IS NOT NULL";
@@ -109,7 +109,7 @@ impl Catalog {
         self.read(move |connection| removed(connection, user_id, Some(root)))
     }
 
-    /// The lengths of these documents together. One that is gone has none.
+    /// The lengths of these documents together. A document that is gone counts 0 bytes.
     pub fn bytes_of(&self, documents: Vec<DocumentId>) -> Reply<u64> {
         self.read(move |connection| {
             let sql = "SELECT coalesce(sum(filesize), 0) FROM documents WHERE document_id = $1";
@@ -123,7 +123,7 @@ impl Catalog {
         })
     }
 
-    /// When these documents were completed, in their order. Nothing for one that is gone.
+    /// When these documents were completed, in their order. `None` for a document that is gone.
     pub fn completed_at(&self, documents: Vec<DocumentId>) -> Reply<Vec<Option<Timestamp>>> {
         self.read(move |connection| {
             let sql = "SELECT max(created_at) FROM documents WHERE document_id = $1";

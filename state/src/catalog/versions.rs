@@ -64,13 +64,15 @@ impl Catalog {
                 let sql = "SELECT document_id, user_id, filesize, blake3, created_at, mtime_ms, \
                            NULL AS replaced_at FROM documents WHERE document_id = $1";
                 let current = many(connection, sql, [current.to_i64()])?;
-                // A file that came again with the same bytes has the time of the last one.
+                // A file that came again with the same bytes has the time of the last sending,
+                // which its node has.
                 let mtime = row.mtime;
                 versions.extend(current.into_iter().map(|one| FileVersion { mtime, ..one }));
             }
             let limit = limit.max(1);
             if !versions.is_empty() && limit == 1 {
-                // Behind the current one: its document may have a smaller number than others.
+                // The next page begins after the current version, whose document may have a smaller
+                // number than others.
                 return Ok(VersionPage { versions, next: Some(DocumentId::MAX) });
             }
             let limit = limit - u32::from(!versions.is_empty());

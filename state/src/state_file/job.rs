@@ -42,8 +42,8 @@ pub struct JobEntry {
     /// All files are sent again, also those that the server has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
-    /// Which files the command has sent so far, where it sends all files again: a later run does not
-    /// send these once more. The client says what stands for a file.
+    /// Which files the command has sent so far, where it sends all files again: a later run does
+    /// not send these once more. The client decides which text stands for a file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent_again: Vec<String>,
     /// The file that the token was read from, absolute. Never the token itself.
