@@ -146,7 +146,7 @@ impl Client {
         self
     }
 
-    /// How the connections are protected: [`Security::usual`] where it is not said.
+    /// Sets how the connections are protected; without this it is [`Security::usual`].
     #[must_use]
     pub fn security(mut self, security: Security) -> Self {
         self.route.secure(security);

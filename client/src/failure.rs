@@ -102,7 +102,7 @@ pub enum Failure {
         /// Why.
         reason: BadName,
     },
-    /// A server says a name that nothing may be given here.
+    /// The server says a name that may not be made here.
     #[error("its name cannot be used: {reason}{}", words::with_all_in_it(*is_folder))]
     NameLeftOut {
         /// The name.
@@ -118,10 +118,10 @@ pub enum Failure {
         /// The name, with the parts that can be shown.
         name: String,
     },
-    /// What a symbolic link says is no text.
+    /// The target of a symbolic link is not Unicode.
     #[error("it is a symbolic link whose target is not Unicode, and targets on a server are")]
     TargetNotUnicode,
-    /// What a symbolic link says is refused by every server.
+    /// The target of a symbolic link is one that every server refuses.
     #[error("it is a symbolic link that cannot be sent: {reason}")]
     BadTarget {
         /// Why.
@@ -285,12 +285,12 @@ pub enum Failure {
         /// The document.
         document_id: DocumentId,
     },
-    /// The upload of a pipe has ended, and nobody can continue it.
+    /// The upload of a pipe has failed, and cannot be continued.
     #[error("{failure}")]
     OfPipe {
         /// Why.
         failure: Box<Failure>,
-        /// What has arrived could not be deleted: the command that does it.
+        /// The command that deletes what has arrived; absent where that was done.
         cancel: Option<String>,
     },
     /// What was being written to standard output is not whole.
@@ -314,8 +314,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether it is refused because of its name, its kind or, of a link, its target: no server takes it, now or
-    /// later.
+    /// Whether it is refused because of its name, its kind or, if it is a link, its target: no
+    /// server takes it, now or later.
     pub(crate) fn is_of_name(&self) -> bool {
         match self {
             Self::BadName { .. }
@@ -329,8 +329,8 @@ impl Failure {
         }
     }
 
-    /// Whether it is about the one thing that was asked for, so that others may well be had from
-    /// this server.
+    /// Whether it is about only the thing that was asked for, so that other things may still be had
+    /// from this server.
     #[cfg(unix)]
     pub(crate) fn is_of_one_thing(&self) -> bool {
         match self {
@@ -385,7 +385,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same failure; where something else has the name, with what was to get it.
+    /// The same failure. Where something else has the name, it also says what was to get the name.
     pub(crate) fn of_item(self, what: NodeKind, place: &DocumentPath, replaces: bool) -> Self {
         match self {
             Self::Refused { reply, kept: None }

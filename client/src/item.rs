@@ -39,8 +39,8 @@ pub(crate) enum Sent {
         existing: bool,
         stored_as: Option<String>,
     },
-    /// The server is an older one that keeps files alone. The words say what is left out, where
-    /// that is something.
+    /// The server is an older one that keeps files alone. The words say what is left out; `None`
+    /// where the files in a folder bring it along.
     LeftOut(Option<&'static str>),
 }
 
@@ -71,7 +71,7 @@ impl ItemKind {
         matches!(self, Self::Link(_) | Self::Folder { is_empty: true, .. })
     }
 
-    /// What a server leaves out that keeps files alone.
+    /// What is left out where the server keeps files alone.
     pub(crate) fn left_out(&self) -> Sent {
         Sent::LeftOut(match self {
             Self::Link(_) => Some("a symbolic link"),

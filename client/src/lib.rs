@@ -4,8 +4,8 @@
 //! - [`Client::new`] makes a client of one server; [`Client::state_file`] gives it a list of
 //!   unfinished uploads that outlives the process.
 //! - [`Client::put`] uploads one [`Document`], [`Client::put_many`] uploads many, as [`PutOptions`]
-//!   say, and [`Client::put_pipe`] what comes through a pipe. All tell an [`Event`] of everything that happens and end with a [`Receipt`] or a
-//!   [`Failure`].
+//!   say, and [`Client::put_pipe`] what comes through a pipe. All of them tell an [`Event`] of
+//!   everything that happens and end with a [`Receipt`] or a [`Failure`].
 //! - [`Client::receipts`] has the server sign what it confirms; [`receipts::verify`] checks that later,
 //!   without the server.
 //! - [`Client::status`] and [`Client::cancel`] ask about one document.

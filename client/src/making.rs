@@ -1,4 +1,5 @@
-//! Folders and links on the server: one request makes each, and saying it again changes nothing.
+//! Folders and links on the server. One request makes each, and the same request again changes
+//! nothing.
 
 use crate::attempt_end::AttemptEnd;
 use crate::document::Document;

@@ -1,5 +1,5 @@
-//! A pipe that is sent. How long it is shows at its end, and nothing of it can be read again: a
-//! thread reads it and hashes it, and what the server may still lose stays in memory.
+//! A pipe whose bytes are sent. Its length is known only at its end, and nothing of it can be read
+//! again: a thread reads it and hashes it, and what the server may still lose stays in memory.
 
 mod window;
 
@@ -57,7 +57,7 @@ impl Pipe {
         Ok(Self { pieces, window: Window::default(), whole: None })
     }
 
-    /// What all of it is, once its end has come.
+    /// The length and the hash of all of it, once its end has come.
     pub(crate) fn whole(&self) -> Option<Whole> {
         self.whole
     }
@@ -67,7 +67,7 @@ impl Pipe {
         self.whole.is_none() && self.window.kept_bytes() < KEPT_BYTES
     }
 
-    /// Takes in what has come, at least something.
+    /// Waits for the next bytes, or the end, and takes them in.
     ///
     /// # Errors
     /// Where the pipe cannot be read.

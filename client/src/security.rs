@@ -25,7 +25,7 @@ impl Security {
     }
 }
 
-/// Whether the address is one of this machine alone, whatever the network looks like.
+/// Whether the address always means this machine, whatever the network looks like.
 pub(crate) fn is_this_machine(server: &ServerAddress) -> bool {
     let host = server.host();
     host.eq_ignore_ascii_case("localhost")

@@ -13,7 +13,8 @@ const HASH_DIGITS: usize = 16;
 /// something.
 const ENDS: [&str; 3] = [".part", ".values", ".link"];
 
-/// The same for all runs that fetch into that name. One of the ends belongs behind it.
+/// The beginning of the names of a file's staging files, the same in every run. One of [`ENDS`]
+/// follows it.
 #[cfg(unix)]
 pub(crate) fn stem(target: &Name) -> String {
     let hash = blake3::hash(target.as_str().as_bytes()).to_hex();

@@ -77,13 +77,13 @@ fn is_harmless(c: char) -> bool {
         && !is_tag(c)
 }
 
-/// It changes the character before it, and shows nothing by itself.
+/// Whether the character changes the one before it and shows nothing by itself.
 fn is_tag(c: char) -> bool {
     matches!(c, '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether the rules of names allow such characters where the name has them, as behind a Japanese
-/// character. A name that is escaped names no file.
+/// Whether the rules of names allow such characters where the name has them, as after a Japanese
+/// character. They are not escaped then: an escaped name would be the name of no file.
 fn has_tags_of_a_name(name: &str) -> bool {
     name.chars().any(is_tag) && Name::new(name).is_ok()
 }

@@ -222,7 +222,7 @@ impl Walk {
         }
     }
 
-    /// Hands over what has nothing that is not kept.
+    /// Hands over something of which everything is kept.
     fn tell(&mut self, found: Found) {
         self.found.push_back((found, NotKept::default()));
     }

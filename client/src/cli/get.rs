@@ -87,7 +87,7 @@ struct Run {
     connections: usize,
     /// What of folders is left out.
     rules: Rules,
-    /// The most that a server may list.
+    /// The most entries that a server may list.
     max_entries: u64,
     umask: Mode,
     progress: Progress,
@@ -182,8 +182,8 @@ impl Run {
         Ok(exit)
     }
 
-    /// The first source that is there, and what it was asked for as; nothing where none is, which
-    /// has been said then.
+    /// The first source that is on the server, and the text by which it was asked for; `None` where
+    /// none is there, which was said then.
     async fn first(
         &self,
         sources: &mut impl Iterator<Item = Source>,
@@ -192,7 +192,7 @@ impl Run {
     ) -> Result<Option<(String, First)>, CliError> {
         for source in sources {
             let what = source.to_string();
-            // With -o it gets another name here, or none.
+            // With `-o NAME` the source gets another name here, with `-o -` none.
             let keeps_name = matches!(self.goal, Goal::Into(_) | Goal::IntoNew(_));
             match First::of(source, keeps_name, lister, &self.progress).await {
                 Ok(first) => return Ok(Some((what, first))),

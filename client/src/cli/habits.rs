@@ -9,7 +9,8 @@ use std::ffi::OsString;
 /// An option of other tools, in the spellings that it has there.
 struct Habit {
     words: &'static [&'static str],
-    /// The commands that the tip is right for; none for all that know no such option.
+    /// The commands that the tip is right for. An empty list stands for all commands that know no
+    /// such option.
     commands: &'static [&'static str],
     tip: &'static str,
 }
@@ -128,7 +129,7 @@ pub(super) fn with_tip(mut error: Error, typed: &[OsString]) -> Error {
 }
 
 fn tip_for_option(word: &str, command: Option<&str>) -> Option<&'static str> {
-    // What needs no server has no options for one.
+    // The commands that need no server have no options for one.
     let command = command.filter(|command| !matches!(*command, "uploads" | "demo" | "serve"))?;
     let fits = |habit: &&Habit| {
         habit.words.contains(&word)

@@ -16,7 +16,9 @@ use towline_types::{FileSize, Offset, StoreId};
 /// How often the number of finished files is written to the state file.
 const NOTED_EVERY: Duration = Duration::from_secs(5);
 
-/// Where a command sends all files again, [`NOTED_EVERY`] is added for each of this number of files.
+/// Where a command sends all files again, its entry becomes longer with each file and is written
+/// less often: the time between two writes grows by [`NOTED_EVERY`] for each of this number of
+/// files.
 const MANY_FILES: u32 = 10_000;
 
 /// The entry of a command in the state file, while the command runs.
@@ -34,14 +36,14 @@ pub(super) struct Job {
     noted: Instant,
     /// A file of the command is left for a later run.
     is_open: bool,
-    /// How many files an earlier run of the command had done. What this run has not come to again is
-    /// still on the server.
+    /// How many files an earlier run of the command had done. Those that this run has not come to
+    /// again are still on the server.
     done_before: u64,
     /// The files that were sent, where all are sent again.
     sent_again: Option<SentAgain>,
     /// The list had the command, or an upload of it, before this run.
     was_listed: bool,
-    /// The server took no login of this run.
+    /// The server has accepted no login of this run.
     was_refused: bool,
     /// The paths of the command that were there when this run began.
     paths_at_begin: Vec<PathBuf>,
@@ -80,7 +82,8 @@ impl Job {
         }
     }
 
-    /// Writes the command down, where it has something to send; nothing waits for that.
+    /// Writes the command into the list, where it has something to send. The caller does not wait
+    /// for the write.
     pub(super) fn begin(&mut self) {
         let Some(found) = &self.found else { return };
         if found.count() + found.folders_and_links() > 0 || !found.is_all() {
@@ -115,7 +118,7 @@ impl Job {
     /// One more of the command's files is on the server.
     pub(super) fn one_is_done(&mut self, local: &Path) {
         self.entry.done += 1;
-        // To write down many files takes its time.
+        // An entry with many files takes longer to write.
         let files = u32::try_from(self.entry.done).unwrap_or(u32::MAX);
         let every = match &self.sent_again {
             Some(sent) => {
@@ -144,9 +147,9 @@ impl Job {
         self.is_open = true;
     }
 
-    /// The server took no login of this run. A command that this run has brought to the list then
-    /// leaves it: nothing of it was begun, so there is nothing to go on with, and the person puts it
-    /// again with a token that is good.
+    /// The server has accepted no login of this run. A command that this run has added to the list
+    /// is then taken off the list: nothing of it was begun, so there is nothing to continue, and
+    /// the person runs it again with a valid token.
     pub(super) fn was_refused(&mut self) {
         self.was_refused = true;
     }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The version of what is printed. It becomes another one where a field or an event goes, or
-/// means something else; what is only added leaves it as it is.
+/// The version of what is printed. It changes where an event or a field is removed or gets another
+/// meaning. Additions do not change it.
 const SCHEMA: u32 = 1;
 
 /// Whether the first line was printed. Locked while a line is printed, so that the line with the
@@ -34,7 +34,7 @@ struct Named<T> {
     what: T,
 }
 
-/// Prints a line that has its event in it.
+/// Prints a value that says itself which event it is.
 pub(super) fn print(what: &impl Serialize) {
     let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let mut is_begun = IS_BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ pub(super) fn event(event: &'static str, what: &impl Serialize) {
     print(&Named { event, what });
 }
 
-/// The same for an answer of the server, without what is only for the connection.
+/// The same for an answer of the server, without the fields that matter only on the connection.
 pub(super) fn answer(event: &'static str, answer: &impl Serialize) {
     let Ok(Value::Object(mut what)) = serde_json::to_value(answer) else { return };
     what.remove("channel");

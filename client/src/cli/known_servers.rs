@@ -1,6 +1,6 @@
-//! The keys of the servers that a person has met, as `known_servers` of SSH has them.
+//! The keys of the servers that a person has used, as `known_hosts` of SSH has them.
 //!
-//! A line is an address and a fingerprint. What is no such line is left as it is.
+//! Each line has an address and a fingerprint. Any other line is left as it is.
 
 use crate::address::ServerAddress;
 use std::fs::{self, File, OpenOptions};
@@ -8,14 +8,14 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use towline_types::Fingerprint;
 
-/// The file.
+/// The file with these keys.
 #[derive(Debug, Clone)]
 pub(super) struct KnownServers {
     path: PathBuf,
 }
 
 impl KnownServers {
-    /// The person's own file; none where the system names no home.
+    /// The person's own file; `None` where the system names no home folder.
     pub(super) fn of_person() -> Option<Self> {
         let absolute = |path: PathBuf| path.is_absolute().then_some(path);
         let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).and_then(absolute);
@@ -28,14 +28,14 @@ impl KnownServers {
         &self.path
     }
 
-    /// The key that the server of that address had.
+    /// The key that the server at that address had when it was used last.
     pub(super) fn key_of(&self, server: &ServerAddress) -> io::Result<Option<Fingerprint>> {
         let address = server.to_string();
         let is_it = |line: &(String, Fingerprint)| line.0 == address;
         Ok(self.lines()?.into_iter().rfind(is_it).map(|(_, key)| key))
     }
 
-    /// Whether a server with that key was met at any address.
+    /// Whether the file has that key, under any address.
     pub(super) fn has(&self, key: Fingerprint) -> io::Result<bool> {
         Ok(self.lines()?.iter().any(|(_, known)| *known == key))
     }
@@ -45,7 +45,7 @@ impl KnownServers {
         self.lines()
     }
 
-    /// Remembers the key, instead of another one of that address.
+    /// Remembers the key, in the place of an earlier one of that address.
     pub(super) fn remember(&self, server: &ServerAddress, key: Fingerprint) -> io::Result<()> {
         let line = format!("{server} {key}\n");
         if let Some(folder) = self.path.parent() {

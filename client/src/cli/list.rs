@@ -44,7 +44,8 @@ pub(super) fn run(uploads: &Uploads) -> Result<Exit, CliError> {
             json::event("command", &JobLine { begun, entry });
         }
         for (document_id, _, entry) in entries {
-            // What later versions have added to an entry is for them.
+            // Fields that a later version has added to an entry are left out: this version does not
+            // know what they mean.
             let other = Map::new();
             let entry = &UploadEntry { other, modified_ns: None, ..entry.clone() };
             json::event("upload", &Line { document_id, entry });

@@ -1,9 +1,9 @@
-//! What of the list of uploads a person has typed: a number, a path, or all.
+//! Which part of the list of uploads a person has typed: a number, a path, or all.
 
 use std::path::{Path, PathBuf};
 use towline_types::DocumentId;
 
-/// What of the list is meant.
+/// Which part of the list is meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Listed {
     All,

@@ -7,11 +7,11 @@ use std::cmp::Ordering;
 use towline_types::limits::FOLDER_DEPTH;
 use towline_types::{Name, NodeKind};
 
-/// How many names that are the same to a server are remembered. A server gives a folder one of
-/// them; earlier versions gave it a few.
+/// The most names of one folder that are the same to a server. A server allows one of them; earlier
+/// versions allowed a few.
 const TWINS_MAX: usize = 1000;
 
-/// How many entries a list has that may have no end.
+/// Counts the entries of a list that may have no end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EntryCount {
     count: u64,
@@ -24,10 +24,10 @@ impl EntryCount {
         Self { count: 0, max }
     }
 
-    /// One more has come.
+    /// Counts one more entry.
     ///
     /// # Errors
-    /// Where that is one too many.
+    /// Where there are more than the most.
     pub(crate) fn add(&mut self) -> Result<(), Failure> {
         if self.count >= self.max {
             return Err(Failure::EndlessList { max: self.max });
@@ -49,11 +49,11 @@ struct Level {
     key: String,
     /// The names of that form, the last one at the end.
     twins: Vec<Name>,
-    /// What has the last name. A folder alone has something in it.
+    /// The kind of what has the last name: only in a folder can something lie.
     kind: NodeKind,
 }
 
-/// Why an entry cannot come where it comes.
+/// Why an entry cannot stand where it stands in a listing.
 #[derive(Debug, PartialEq, Eq)]
 enum Wrong {
     Order,
@@ -64,10 +64,10 @@ enum Wrong {
 }
 
 impl ListingOrder {
-    /// Takes note of an entry.
+    /// Takes note of an entry, and checks its place.
     ///
     /// # Errors
-    /// Where it does not come behind the ones before, has one of too many names that are the same,
+    /// Where it does not come after the earlier ones, has one of too many names that are the same,
     /// lies in a folder that was not listed just before, in a file or in a link, or lies deeper
     /// than any server has folders.
     pub(crate) fn follow(
@@ -90,7 +90,7 @@ impl ListingOrder {
     /// count as listed just before it.
     ///
     /// # Errors
-    /// As of [`follow`](Self::follow).
+    /// As for [`follow`](Self::follow).
     pub(crate) fn follow_into(
         &mut self,
         folder: &[Name],

@@ -19,8 +19,8 @@ use towline_protocol::reply::{Change, Delta, Operation, Part};
 use towline_protocol::{Code, Node};
 use towline_types::{ChangeId, NodeId};
 
-/// How many paths of folders are in memory. Changes that follow each other lie in few folders; a
-/// folder that was not met for longer than this is asked for again.
+/// How many paths of folders are in memory. Changes that follow each other lie in few folders;
+/// where a folder was not needed for longer than this, the server is asked for it again.
 const FOLDERS_MAX: usize = 1000;
 
 /// A change for a program.
@@ -47,7 +47,7 @@ pub(super) fn run(log: &Log) -> Result<Exit, CliError> {
         if is_cut && !log.answer.quiet {
             say("what was changed before that is in the log of the server no longer");
         }
-        // What changes while the log is printed is not among what was asked for.
+        // Changes that are made while the log is printed are not shown.
         let mut left = log.number;
         let mut last = None;
         loop {
@@ -82,13 +82,13 @@ fn out_of_order(change: ChangeId) -> Failure {
 /// The oldest changes that are to be shown.
 struct Oldest {
     delta: Delta,
-    /// The server has no longer as many as were asked for.
+    /// The server no longer has as many changes as were asked for.
     is_cut: bool,
 }
 
-/// The changes from that number before `head` on, which is the end of the log. Where the server no
-/// longer keeps all of these, the answer has those that it keeps: no answer says how far the log
-/// reaches back, so the number is found by halves.
+/// The last changes before `head`, which is the end of the log; as many as `changes` says. Where
+/// the server no longer keeps all of these, the answer has those that it keeps. No answer says how
+/// far the log reaches back, so the number is found by halves.
 async fn oldest(head: Delta, changes: u64, client: &mut Client) -> Result<Oldest, Failure> {
     let cursor = head.cursor.clone().unwrap_or_default();
     let mut delta = head;

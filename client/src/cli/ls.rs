@@ -107,7 +107,7 @@ const EMPTY_PARTS_MIN: u64 = 16;
 struct Parts {
     /// Where the next part begins; nothing where there is none.
     next: Option<Option<String>>,
-    /// How many parts without an entry came last.
+    /// How many parts in a row had no entry.
     empty: u64,
 }
 
@@ -118,8 +118,8 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Goes on behind a part. One without an entry is followed by others for ever where no filter
-    /// left the entries out.
+    /// Goes on after a part. Where no filter leaves entries out, a part without entries is an
+    /// error: a server could send such parts for ever.
     fn go_on(&mut self, list: &List, page: Page<Node>) -> Result<(), CliError> {
         self.empty = if page.entries.is_empty() { self.empty + 1 } else { 0 };
         let most = match has_filter(list) {
@@ -134,11 +134,11 @@ impl Parts {
     }
 }
 
-/// How many entries may have a name that is none. They are shown, escaped, and are in no order that
-/// could be checked: a server that lists them again and again would never come to an end.
+/// The most entries whose names are not valid. They are shown, escaped, and their order cannot be
+/// checked: a server that lists them again and again would never come to an end.
 const BAD_NAMES_MAX: u32 = 10_000;
 
-/// Whether a listing goes on.
+/// Checks that a listing comes to an end.
 #[derive(Default)]
 struct Order {
     entries: ListingOrder,

@@ -1,4 +1,4 @@
-//! When a run has last got on, and when it gives up because it does not.
+//! When a run has last made progress, and when it gives up because it makes none.
 
 use crate::events::Event;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ pub(super) struct Movement {
 }
 
 impl Movement {
-    /// From now on. Without a `timeout` a run never gives up.
+    /// Counts from now on. Without a `timeout` a run never gives up.
     pub(super) fn new(timeout: Option<Duration>) -> Self {
         Self { last: Mutex::new(Instant::now()), timeout }
     }
 
-    /// Something has happened.
+    /// Takes note of an event.
     pub(super) fn heard(&self, event: &Event) {
         if !matches!(event, Event::Waiting { .. } | Event::Notice { .. } | Event::Stalled { .. }) {
             *self.last() = Instant::now();

@@ -27,7 +27,7 @@ pub(super) fn client(connect: &ConnectArgs, quiet: bool) -> Result<Client, CliEr
 pub(super) fn about(path: &NodePath, failure: Failure) -> CliError {
     let is_taken = failure.code() == Some(Code::Exists);
     let error = CliError::about(&shown(path), failure);
-    // These commands have no options for that.
+    // The usual advice names options of `put`, which these commands do not have.
     if is_taken { error.advising(NAME_TAKEN) } else { error }
 }
 
@@ -39,7 +39,7 @@ const NAME_TAKEN: &str = "nothing was changed; choose another name, or give the 
 pub(super) struct Placed<'a> {
     /// Its place, seen from the person's own folder.
     pub(super) path: String,
-    /// It was so before.
+    /// Nothing had to be changed for it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) existing: bool,
     #[serde(flatten)]
@@ -61,7 +61,7 @@ pub(super) fn shown(path: &NodePath) -> String {
 /// The path as one word of a command line.
 pub(super) fn typed(path: &NodePath) -> String {
     let text = path.to_string();
-    // Else it would be an option.
+    // Otherwise the text would be read as an option.
     let text = if text.starts_with('-') { format!("./{text}") } else { text };
     shell_word(Path::new(&text))
 }

@@ -1,5 +1,5 @@
-//! All that one client is to send, part after part, and of which command each file, folder and link
-//! is.
+//! All that one client is to send, part after part, and to which command each file, folder and link
+//! belongs.
 
 use super::selection::Selection;
 use super::selection::Stopper;
@@ -45,7 +45,7 @@ impl Part {
     }
 }
 
-/// Tells of which command an item is, by its place among all of them.
+/// Tells to which command an item belongs, by its place among all items.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Commands(Arc<Mutex<Vec<Begin>>>);
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The kind of the first error of a write to standard output, or of an event.
 static LOST: Mutex<Option<io::ErrorKind>> = Mutex::new(None);
 
-/// Events go to standard error, where nothing else is then.
+/// Events go to standard error, and nothing else does.
 static HAS_EVENTS_ON_ERROR: AtomicBool = AtomicBool::new(false);
 
 /// Standard output is for the bytes of a file: from now on events go to standard error. Lines for

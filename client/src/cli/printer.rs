@@ -174,7 +174,7 @@ impl Printer {
         self.sum.made += 1;
     }
 
-    /// So much of what is on the server now is not kept there.
+    /// Adds what the server does not keep of something that is there now.
     pub(super) fn loses(&mut self, not_kept: NotKept) {
         self.sum.not_kept += not_kept;
     }
@@ -424,7 +424,7 @@ impl Printer {
             if self.found.iter().all(|found| found.is_all()) { "" } else { "at least " },
             units::count(self.files(), "file"),
             paused - begun,
-            // Behind the files, only they are left.
+            // Where all files are done, only folders and links are left.
             if paused == 0 { format!(", {unmade} folders and links") } else { String::new() },
             if how.is_empty() { "" } else { ". " }
         ));

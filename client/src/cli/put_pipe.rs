@@ -1,4 +1,4 @@
-//! `towline put -`: what comes through a pipe.
+//! `towline put -`: sends what comes through a pipe.
 
 use super::arguments::Put;
 use super::error::CliError;
@@ -69,7 +69,7 @@ pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// The place on the server.
+/// The place on the server that the person has typed.
 fn place(put: &Put) -> Result<DocumentPath, CliError> {
     let folder = resolve::folder(put.folder.as_deref())?;
     let name = put.name.as_deref().ok_or_else(|| {
@@ -135,7 +135,7 @@ fn keep(receipt: &Receipt, receipts: Option<ReceiptsFile>, printer: &mut Printer
     failure.exit()
 }
 
-/// Says how it has failed.
+/// Tells how the upload has failed.
 fn tell(failure: Failure, on_conflict: OnConflict, printer: &mut Printer) -> Exit {
     let path = PathBuf::from(STANDARD_INPUT);
     if failure.code() == Some(Code::Exists) && on_conflict == OnConflict::Skip {

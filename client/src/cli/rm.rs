@@ -41,7 +41,7 @@ pub(super) fn run(remove: &Remove) -> Result<Exit, CliError> {
 }
 
 async fn one(path: &NodePath, remove: &Remove, client: &mut Client) -> Result<(), CliError> {
-    // Before anything is looked at: what comes later was not seen.
+    // This question comes first: whatever changes after its answer was not seen.
     let seen = newest_change(client).await?;
     let found = client.stat(path).await.map_err(|failure| nodes::about(path, failure))?;
     let is_folder = found.node.kind == NodeKind::Folder;

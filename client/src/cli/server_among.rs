@@ -4,9 +4,9 @@ use crate::text::{printable, shell_word, shown};
 use crate::uploads;
 use std::path::{Path, PathBuf};
 
-/// `scp FILE HOST:FOLDER` and `rsync FILE HOST:FOLDER` have the server among the paths: the refusal,
-/// where one of the paths is so and nothing here has its name. Without it the others would be sent
-/// to another place than the one that is meant.
+/// The refusal where one of the paths is `HOST:FOLDER`, as `scp` and `rsync` have it among their
+/// paths, and nothing here has that name. Without the refusal the other paths would be sent to
+/// another place than the person means.
 pub(super) fn server_among(paths: &[PathBuf]) -> Option<String> {
     let is_away = |path: &&PathBuf| {
         std::fs::symlink_metadata(path).is_err_and(|error| uploads::is_not_there(&error))
@@ -32,7 +32,7 @@ pub(super) fn server_among(paths: &[PathBuf]) -> Option<String> {
     ))
 }
 
-/// `[USER@]HOST:PLACE`. One letter is a disk of Windows.
+/// `[USER@]HOST:PLACE`. A host of one letter would be a disk of Windows.
 fn server_and_place(text: &str) -> Option<(&str, &str)> {
     let (host, place) = text.split_once(':')?;
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);

@@ -12,7 +12,8 @@ pub(super) fn interrupted_before(path: &Path, how: &str) -> String {
     format!("{}: interrupted before anything was sent{how}", shown(path))
 }
 
-/// A command is in the list whose server has never answered: its address may be mistyped.
+/// The note about a command in the list whose server has never answered: its address may be
+/// mistyped.
 pub(super) fn never_answered(job: &JobEntry, options: &str) -> String {
     let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
     let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
@@ -22,7 +23,7 @@ pub(super) fn never_answered(job: &JobEntry, options: &str) -> String {
     )
 }
 
-/// What goes on with a command: advice that works.
+/// How a person continues a command: advice that works with what the list has.
 pub(super) fn how_to_go_on(memory: &Memory, state: &UploadsState, options: &str) -> String {
     if !memory.keeps() || state.jobs.is_empty() {
         return "Run the same command again to continue.".to_owned();

@@ -2,8 +2,8 @@
 //! server has is transferred.
 //!
 //! The folder here and the listing are walked through side by side, in the order of the listing. So
-//! a part of the listing is in memory, and of the folder here the entries of one folder and of those
-//! around it.
+//! memory holds a part of the listing and, of the folder here, the entries of one folder and of
+//! those around it.
 
 mod listed;
 mod place;
@@ -51,8 +51,8 @@ enum Ours {
     Link(LinkTarget),
 }
 
-/// Goes through both sides. Where only some files are meant, the folders on the server that none of
-/// them is in are not.
+/// Goes through both sides. `only_named`: only what a rule names is meant, so a folder that is on
+/// the server alone is no difference.
 async fn compare(
     walk: Walk,
     mut listed: Listed<'_>,
@@ -115,7 +115,7 @@ fn judge(place: &Place, ours: &Ours, theirs: &Thing, teller: &mut Teller) {
             Err(failure) => teller.fail(path, &failure),
         },
         (Ours::Link(target), Thing::Link(known)) if known == target => teller.same_link(place),
-        // What lies in it says more.
+        // No line for a folder that is on both sides: what lies in it says more.
         (Ours::Folder, Thing::Folder) => {}
         _ => teller.tell(place, Verdict::Differs),
     }

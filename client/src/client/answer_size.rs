@@ -2,7 +2,7 @@
 
 use crate::attempt_end::AttemptEnd;
 
-/// The number of frames that have no entry and do not end the answer.
+/// The most frames of an answer that have no entry and do not end it.
 const EMPTY_FRAMES_MAX: u32 = 16;
 
 /// See the module's description.
@@ -19,10 +19,10 @@ impl AnswerSize {
         Self { entries_left, empty_frames_left: EMPTY_FRAMES_MAX }
     }
 
-    /// A frame has come.
+    /// Takes note of a frame.
     ///
     /// # Errors
-    /// Where no correct answer has that frame besides the earlier ones.
+    /// Where a correct answer has no such frame after the earlier ones.
     pub(super) fn add(&mut self, entries: usize, is_last: bool) -> Result<(), AttemptEnd> {
         let is_empty = entries == 0 && !is_last;
         let entries_left = self.entries_left.checked_sub(entries);

@@ -1,4 +1,4 @@
-//! Makes one folder or link on the server, as often as it takes.
+//! Makes one folder or link on the server, in as many attempts as that takes.
 
 use super::Client;
 use super::work::{Work, Worked};
@@ -87,7 +87,8 @@ impl Client {
 }
 
 /// Whether another folder, whose name counts as the same, is in the way of a folder that is not
-/// empty. The files in a folder make it all the same: behind them only its mode is left to set.
+/// empty. The files in it make the folder all the same, so the request can wait for them: after
+/// them only the mode is left to set.
 fn is_taken_by_folder(end: &AttemptEnd, kind: &ItemKind) -> bool {
     let AttemptEnd::Failed(Failure::Refused { reply, .. }) = end else { return false };
     let by_folder = reply.node.as_ref().is_some_and(|node| node.kind == NodeKind::Folder);

@@ -40,7 +40,8 @@ struct PipeUpload {
     headway: Offset,
 }
 
-/// How far an attempt is: a change of it restarts the time after which it counts as lost.
+/// How far an attempt is. Whenever this changes, the time after which the connection counts as lost
+/// begins again.
 #[derive(PartialEq, Eq, Clone, Copy)]
 struct Reached {
     payload_bytes: u64,
@@ -175,7 +176,8 @@ impl Client {
         false
     }
 
-    /// Nothing where the connection was lost.
+    /// Cancels the upload over the connection that there is, or a new one; `None` where it was
+    /// lost.
     async fn cancel_pipe(&mut self, document_id: DocumentId) -> Option<bool> {
         let store = self.known.id;
         self.connected().await.ok()?;
@@ -193,7 +195,7 @@ impl Client {
         }
     }
 
-    /// The command with which a person does it.
+    /// The command with which a person cancels the upload.
     fn words_to_cancel(&self, document_id: DocumentId) -> String {
         let token = self.token_file.as_deref().map(shell_word);
         let token = token.map_or_else(String::new, |file| format!(" --token-file {file}"));
@@ -258,8 +260,8 @@ impl PipeUpload {
         }
     }
 
-    /// The server says from where on bytes are missing. They are here: the window begins where the
-    /// server had made all before durable.
+    /// The server says from where on bytes are missing. These bytes are here: the window begins at
+    /// the first byte that was not durable.
     fn goes_on(&mut self, granted: &Granted) -> Result<(), AttemptEnd> {
         let place = granted.offset.get();
         let is_here = self.pipe.window.start() <= place && place <= self.pipe.window.end();

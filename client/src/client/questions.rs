@@ -15,8 +15,8 @@ use towline_types::{DocumentId, Fingerprint};
 const ASKED_ABOUT_MAX: usize = 64;
 
 impl Client {
-    /// The key of the server, of which a client with [`Security::UnknownKey`] makes no use: nothing
-    /// is sent but the handshake.
+    /// Asks for the key of the server. A client with [`Security::UnknownKey`] sends nothing but the
+    /// handshake for that.
     ///
     /// # Errors
     /// Where the server cannot be reached (one attempt is made) or speaks no TLS.

@@ -9,12 +9,12 @@ use crate::failure::Failure;
 use towline_protocol::reply::{UploadState, Uploads};
 use towline_protocol::{Reply, Request, request};
 
-/// How many uploads are followed at most: more would fill no screen, and a server could name as
-/// many as it likes.
+/// The most uploads that are followed: no screen shows more, and a server could name as many as it
+/// likes.
 const UPLOADS_MAX: usize = 10_000;
 
 impl Client {
-    /// All of them, however often the connection is lost.
+    /// All of these uploads, however often the connection is lost.
     ///
     /// # Errors
     /// Where there is no answer.

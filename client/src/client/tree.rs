@@ -60,7 +60,7 @@ impl Client {
     /// is a next part. One attempt is made.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -179,7 +179,7 @@ impl Client {
     /// Gives a file, folder or link another place. Nothing is replaced.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped may have moved it.
@@ -198,7 +198,7 @@ impl Client {
     /// Moves a file, folder or link to the trash.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped may have removed it.
@@ -209,7 +209,7 @@ impl Client {
     /// Takes something out of the trash, or gives a file an older version.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped may have restored it.
@@ -223,7 +223,7 @@ impl Client {
     /// What lies at a path.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -237,7 +237,7 @@ impl Client {
     /// The same of a node with that number, wherever it lies.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -251,7 +251,7 @@ impl Client {
     /// The same as [`list_page`](Self::list_page), of which one attempt is made.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -269,7 +269,7 @@ impl Client {
     /// part before: a server closes such a connection, and another one is opened then.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -291,7 +291,7 @@ impl Client {
     /// The same as [`versions_page`](Self::versions_page), of which one attempt is made.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.
@@ -307,7 +307,7 @@ impl Client {
     /// The same as [`changes`](Self::changes), of which one attempt is made.
     ///
     /// # Errors
-    /// As of [`mkdir`](Self::mkdir).
+    /// As for [`mkdir`](Self::mkdir).
     ///
     /// # Cancel safety
     /// A call that is dropped changes nothing.

@@ -35,7 +35,8 @@ fn no_tls(error: Error) -> AttemptEnd {
     io::Error::other(error).into()
 }
 
-/// Whether the server is the one that it has to be. Nothing was sent to it so far but the handshake.
+/// Checks that the server has the key that it has to have. Until here the client has sent nothing
+/// but the handshake.
 pub(super) fn check_key(tls: &ClientConnection, route: &Route) -> Result<(), AttemptEnd> {
     let server = route.server().clone();
     let certificate = tls.peer_certificates().and_then(|chain| chain.first());
@@ -56,8 +57,8 @@ fn fingerprint_of(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
     Some(fingerprint(&certificate.subject_public_key_info()))
 }
 
-/// Takes any certificate and proves that the server has its key: which key that is,
-/// [`check_key`] compares.
+/// Accepts any certificate, and checks that the server has the private key of it. Whether that is
+/// the right key, [`check_key`] says.
 #[derive(Debug)]
 struct ByKey(Arc<CryptoProvider>);
 

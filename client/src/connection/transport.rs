@@ -18,7 +18,7 @@ const READ_BYTES: usize = 64 << 10;
 /// The most bytes that are encrypted before they are handed to the system.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// A connection that is open, before anything is said on it.
+/// An open connection, without TLS or with it.
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
@@ -39,7 +39,8 @@ pub(super) struct Encrypted {
 }
 
 impl Transport {
-    /// Makes a connection as safe as the route demands. With TLS the server has proved its key then.
+    /// Makes a connection as safe as the route demands. With TLS, the server has proved on return
+    /// that it has the right key.
     ///
     /// Cancel-safe: the connection is dropped.
     pub(super) async fn open(stream: TcpStream, route: &Route) -> Result<Self, AttemptEnd> {
@@ -126,7 +127,7 @@ impl Transport {
     }
 }
 
-/// What a frame without TLS means, where one with TLS had to come.
+/// What a plain frame means that comes as the answer to a TLS handshake.
 const NO_ROOM: &str = "the server has too many connections";
 
 /// Bytes of the server were damaged on the way, or were never meant to be decrypted here.
@@ -134,7 +135,7 @@ const NO_ROOM: &str = "the server has too many connections";
 #[error("the encrypted connection was damaged on the way")]
 struct NotDecrypted(#[source] rustls::Error);
 
-/// What it means where no TLS came about.
+/// What it means where the handshake fails.
 fn not_encrypted(error: io::Error, route: &Route) -> AttemptEnd {
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<NotDecrypted>());
     match tls {
@@ -167,7 +168,8 @@ impl Encrypted {
         Ok(())
     }
 
-    /// Reads from the socket, where everything that came before is decrypted; whether it goes on.
+    /// Reads from the socket, where no bytes are left to decrypt. Returns whether the connection
+    /// goes on.
     fn fill(&mut self) -> io::Result<bool> {
         if self.begin == self.end {
             let count = self.stream.try_read(&mut self.came)?;

@@ -1,4 +1,4 @@
-//! What has the local name that something is to get.
+//! What has a local name that something else is to get.
 
 use std::fmt;
 

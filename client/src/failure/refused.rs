@@ -155,7 +155,7 @@ pub(super) fn taken_sentence(reply: &ErrorReply, what: NodeKind) -> String {
         (NodeKind::Folder, Some(NodeKind::Link)) => {
             "a link with the name of this folder is already on the server".to_owned()
         }
-        // A server does not say what it is that an uploaded file would meet.
+        // For an upload the server does not say what has the name.
         (NodeKind::File | NodeKind::Link, None) => {
             "something else with this name, or with one that counts as the same, is already on the \
              server"

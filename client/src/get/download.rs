@@ -33,10 +33,11 @@ pub(crate) struct Download {
     /// Where the file is to lie; absent for standard output.
     pub(crate) target: Option<Target>,
     pub(crate) sink: Mutex<Sink>,
-    /// Its name, which nothing else may get meanwhile; absent for standard output. Behind the sink:
-    /// so the staging file is closed before another file may open it.
+    /// Its name, which nothing else may get meanwhile; absent for standard output. This field
+    /// stands after `sink`, because fields are dropped in their order: the staging file is closed
+    /// before another file may open it.
     pub(crate) _promised: Option<Promised>,
-    /// The folder around it, which gets its permissions behind it.
+    /// The folder around it, which gets its permissions after it.
     pub(super) _around: Option<Arc<Filling>>,
 }
 
@@ -59,7 +60,7 @@ impl Download {
         match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::Staging(staging) => staging.missing(),
             Sink::Output(_) if filesize == 0 => Vec::new(),
-            // Nothing was written when this is asked.
+            // This is asked before anything is written.
             Sink::Output(_) => std::iter::once(0..filesize).collect(),
         }
     }

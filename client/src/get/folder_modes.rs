@@ -31,22 +31,22 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     mode: PermissionBits,
-    /// A folder that two sources of a command fill has more than one.
+    /// How many [`Filling`]s hold the folder: more than one where two sources of a command fill it.
     holders: usize,
 }
 
 /// A folder whose permissions cannot be set, and why.
 pub(crate) type FailedMode = (PathBuf, io::Error);
 
-/// A folder into which things come. When this is dropped, all are there, and the folder gets its
-/// permissions.
+/// A folder into which things come. When the last one of a folder is dropped, everything is there,
+/// and the folder gets its permissions.
 #[derive(Debug)]
 pub(super) struct Filling {
     shared: Arc<Shared>,
     names: Vec<Name>,
     /// It is one of the holders of the folder.
     is_holder: bool,
-    /// It gets its own permissions later.
+    /// The folder around it, which gets its permissions later.
     _around: Option<Arc<Self>>,
 }
 
@@ -74,7 +74,8 @@ impl FolderModes {
                 state.waiting.insert(names.clone(), Waiting { mode, holders: 1 });
                 true
             }
-            // It keeps what it has, and those around it wait all the same.
+            // The folder keeps the permissions that it has. The folders around it wait all the
+            // same.
             (None, None) => false,
         };
         drop(state);
@@ -95,7 +96,7 @@ impl FolderModes {
     /// Blocks. Returns those whose permissions could not be set.
     pub(crate) fn end(&self) -> Vec<FailedMode> {
         let mut state = self.0.state();
-        // A folder is behind the one that it lies in.
+        // Each folder comes after the one that it lies in, so the innermost are first in reverse.
         for (names, Waiting { mode, .. }) in std::mem::take(&mut state.waiting).into_iter().rev() {
             state.failed.extend(self.0.set(&names, mode).err());
         }
@@ -128,7 +129,8 @@ impl Drop for Filling {
 }
 
 impl Shared {
-    /// The folder is opened anew: to keep each one open would take a descriptor for each.
+    /// Sets the permissions of a folder. It is opened anew: to keep all folders open would take a
+    /// descriptor for each.
     fn set(&self, names: &[Name], mode: PermissionBits) -> Result<(), FailedMode> {
         let folder =
             names.iter().try_fold(self.base.clone(), |folder, name| folder.subfolder(name));

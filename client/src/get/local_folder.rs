@@ -81,8 +81,8 @@ impl LocalFolder {
         Ok(Self { fd: Arc::new(fd), path: self.path_of(name) })
     }
 
-    /// The same, and makes the folder where there is none; whether it did. `later` are the
-    /// permissions that it gets behind its files, where they are known.
+    /// The same, and makes the folder where there is none. Returns also whether it was made.
+    /// `later` are the permissions that it gets after its files, where they are known.
     pub(crate) fn make_subfolder(
         &self,
         name: &Name,

@@ -229,8 +229,8 @@ impl Preparer {
     }
 
     /// Does something in a folder of the tree. Where an earlier run has set the folder's own
-    /// permissions, and they forbid it, it is its owner's again until they are set once more,
-    /// behind its files.
+    /// permissions, and these forbid it, its owner gets access until the permissions are set once
+    /// more, after its files.
     fn with_access<T>(
         &self,
         folder: &LocalFolder,
@@ -250,8 +250,8 @@ impl Preparer {
             && folder.set_mode(PermissionBits::of_mode(0o700)).is_ok()
     }
 
-    /// The listing has left the folders in which that one does not lie: nothing new comes into
-    /// them.
+    /// Leaves the folders in which `folder` does not lie: the listing is past them, and nothing new
+    /// comes into them.
     fn leave_folders(&mut self, folder: &[Name]) {
         while self.inside.last().is_some_and(|inside| !folder.starts_with(inside.names())) {
             self.inside.pop();

@@ -29,7 +29,7 @@ struct Active {
     /// Bytes that are not written yet.
     left_bytes: u64,
     bad_blocks: u32,
-    /// What was asked for in an earlier era is not wanted any more.
+    /// A number that grows when nothing of what was asked for so far is wanted any more.
     era: u32,
 }
 
@@ -48,8 +48,9 @@ pub(super) enum Proof {
     /// The server sends the value of each.
     Values,
     /// For a block that arrived damaged: the server compares it before it sends it, and sends no
-    /// value. It may be damaged on its way once more, and so may its value have been. So it is
-    /// good where it has the value that came, or is what came before: one of these.
+    /// value. The first time the block may have been damaged on its way, or its value. So the block
+    /// is good where its value is one of these: the value that came, and the value of the bytes
+    /// that came.
     OneOf(Vec<ChainingValue>),
 }
 
@@ -81,7 +82,7 @@ impl Queue {
         self.files.len()
     }
 
-    /// The file that is being fetched.
+    /// The first file that is being fetched.
     pub(super) fn first(&self) -> Option<&Arc<Download>> {
         self.files.values().next().map(|active| &active.download)
     }
@@ -139,8 +140,7 @@ impl Queue {
         active.unasked.insert(place, start..piece.range.end);
     }
 
-    /// So many bytes of the file were written. Returns how many are left; nothing where the file is
-    /// not fetched any more.
+    /// Takes note that this many bytes of the file were written.
     pub(super) fn written(&mut self, download: &Download, bytes: u64) -> Option<u64> {
         let active = self.files.get_mut(&download.number)?;
         active.left_bytes -= bytes.min(active.left_bytes);

@@ -117,7 +117,7 @@ impl Lane<'_> {
             connection.queue(&Request::Read(Read {
                 channel,
                 document_id: Some(piece.download.document_id),
-                // Within a file, whose length is an offset, too.
+                // The place lies within a file, so it is an offset.
                 offset: Offset::try_from(start).ok(),
                 length: Some(length),
                 blocks: piece.proof == Proof::Values,

@@ -14,7 +14,7 @@ use towline_types::BlockIndex;
 /// blocks.
 const ASK_BYTES: u64 = 16 << 20;
 
-/// The same where there are several: each gets a part of a file that has few requests.
+/// The same where there are several, so that each gets a part of a file that has few requests.
 const SMALL_ASK_BYTES: u64 = 4 << 20;
 
 /// The number of bytes that are asked for and have not come, of all connections together: as many

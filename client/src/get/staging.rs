@@ -34,7 +34,8 @@ const HOLE_BYTES: usize = 64 << 10;
 /// the end has little left to do.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
-/// How many ranges are remembered for that: as many as there may be connections.
+/// How many ranges of bytes are remembered that the system was not told to write: as many as there
+/// may be connections.
 const RANGES_MAX: usize = 16;
 
 /// How often what was fetched is made durable, so that it counts after a power cut.
@@ -130,7 +131,7 @@ impl Staging {
         if count > 1 {
             staging.take_up()?;
         } else {
-            // What an earlier run has left of a longer file.
+            // An earlier run may have left the values of a longer file.
             if staging.file.metadata()?.len() > 0 {
                 staging.forget_values();
             }

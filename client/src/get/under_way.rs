@@ -1,5 +1,5 @@
-//! The local names of files that are being fetched and do not have their names yet. On the disk
-//! they cannot be seen, and two files of one name would write into one staging file.
+//! The local names that files get which are being fetched now. These names cannot be seen on the
+//! disk yet, and two files of one name would write into one staging file.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

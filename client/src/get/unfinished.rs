@@ -1,9 +1,10 @@
-//! A mark in a folder that a fetch has made under a name of its own, until all of it is there.
+//! A mark in a folder that `get -o NAME` has made, until all of it is there.
 //!
 //! `get photos -o new` makes `new`, and into a folder that is there it fetches `new/photos`. So the
 //! same command again has to know whether it made that folder itself and did not come to its end.
-//! The mark says so. It is an empty file with a name as a part of a file has, which `put` leaves
-//! out, and it names the source by a hash: another source is not fetched over it.
+//! The mark says so. The mark is an empty file. Its name looks like the name of a staging file, so
+//! `put` leaves it out, and has a hash of the source, so another source is not fetched into that
+//! folder.
 
 use super::local_folder::LocalFolder;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -41,7 +42,8 @@ impl Unfinished {
         Ok(mark)
     }
 
-    /// All of it is there. The folder keeps the permissions that it has by now.
+    /// Removes the mark, because all of it is there. The folder keeps the permissions that it has
+    /// by now.
     ///
     /// # Errors
     /// Where the mark cannot be removed.
@@ -71,7 +73,8 @@ impl Unfinished {
     }
 }
 
-/// No file of a tree has the hash of a text with a zero byte as its name.
+/// The hash is of a text with a zero byte, which is in no file's name. So the mark never has the
+/// name of a staging file.
 fn mark_name(source: &str) -> String {
     let hash = blake3::hash(format!("{source}\0").as_bytes()).to_hex();
     format!(".towline-{}.part", &hash[..16])

@@ -49,10 +49,10 @@ impl Drop for Buffer {
 pub(super) struct Arrived {
     pub(super) download: Arc<Download>,
     pub(super) index: BlockIndex,
-    /// The value that it has. The connection hashes the block: the writer, which the system keeps
-    /// busy with copies, is the slowest of all who have a part in a file.
+    /// The value of the bytes that came. The connection hashes them, and not the writer: the system
+    /// keeps the writer busy with copies, and it is the slowest of all who have a part in a file.
     pub(super) value: ChainingValue,
-    /// The values of which it has to have one.
+    /// The block is good where its value is one of these.
     pub(super) values: Vec<ChainingValue>,
     pub(super) length_bytes: usize,
     pub(super) buffer: Buffer,
@@ -63,7 +63,8 @@ pub(super) struct Arrived {
 pub(super) enum Done {
     /// The block is in its place.
     Written { download: Arc<Download>, bytes: u64 },
-    /// The block has none of its values. With them: the value that it has.
+    /// The block has none of the values that it may have. `values` are these, and the value that it
+    /// has.
     Bad { download: Arc<Download>, index: BlockIndex, values: Vec<ChainingValue> },
     /// The block follows a bad one on standard output, and was not written.
     Passed,
@@ -89,7 +90,7 @@ pub(super) struct Writer {
     done: tokio::sync::Mutex<mpsc::UnboundedReceiver<Done>>,
 }
 
-/// The buffers that nobody uses.
+/// The buffers that are not in use.
 #[derive(Debug)]
 struct Free {
     buffers: mpsc::UnboundedReceiver<Vec<u8>>,

@@ -55,7 +55,7 @@ impl Window {
         Some(&found[..found.len().min(max)])
     }
 
-    /// The server does not lose what lies before that place.
+    /// Drops the bytes before that place, which the server does not lose any more.
     pub(crate) fn forget_before(&mut self, place: u64) {
         while self.buffers.front().is_some_and(|(start, bytes)| start + bytes.len() as u64 <= place)
         {

@@ -30,7 +30,7 @@ enum Stage {
     Sent(DocumentId),
 }
 
-/// About what `upload` and `complete` of a file take.
+/// About how many bytes the messages `upload` and `complete` of a file have.
 const MESSAGES_BYTES: usize = 512;
 
 #[derive(Debug)]
@@ -86,7 +86,8 @@ impl InFlight {
         }
     }
 
-    /// Whether one more file may be sent, as far as it is known how.
+    /// Whether one more file may be sent. Until the first answer says how files are sent, only some
+    /// bytes may be on their way.
     pub(super) fn takes_more(&self) -> bool {
         self.ahead != (Ahead::Unknown { bytes_left: 0 }) || self.is_empty()
     }

@@ -42,7 +42,7 @@ impl Link {
     }
 
     /// The bytes of files that are sent before any answer says whether the server has such files
-    /// already: what is lost where it has them.
+    /// already: where it has them, these bytes are sent in vain.
     pub(super) fn bytes_before_an_answer(self) -> usize {
         match self {
             Self::Short => 0,

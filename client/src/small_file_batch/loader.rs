@@ -33,8 +33,8 @@ pub(super) struct SmallFile {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) item: FeedItem,
-    /// Absent where it is no file, or the file is not small, is no regular file, was begun by an earlier run,
-    /// changes, or cannot be read.
+    /// Absent where it is no file, or the file is not small, is no regular file, was begun by an
+    /// earlier run, changes, or cannot be read.
     pub(super) small: Option<SmallFile>,
 }
 

@@ -33,7 +33,7 @@ impl Listed {
     }
 }
 
-/// What a server sorts names by. One that is no name there has no place among the others.
+/// What a server sorts names by. A text that is no name on a server has no place among the others.
 fn server_key(name: &OsStr) -> String {
     let text = name.to_string_lossy();
     Name::recorded(&*text).map_or_else(|_| text.to_string(), |name| name.key())

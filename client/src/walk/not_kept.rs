@@ -27,8 +27,8 @@ impl NotKept {
         *self == Self::default()
     }
 
-    /// What is not always so. The times of folders are never kept: a line about them with each
-    /// folder would hide the others.
+    /// The same without the times of folders and links. They are never kept, and a line about them
+    /// with each folder would hide the others.
     pub(crate) fn unusual(self) -> Self {
         Self { times: 0, ..self }
     }

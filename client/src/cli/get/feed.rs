@@ -34,8 +34,7 @@ enum FirstKind {
 }
 
 impl First {
-    /// Asks the server what it is. `keeps_name`: it is to lie here under the name that the server
-    /// says.
+    /// Asks the server what it is. `keeps_name`: it gets here the name that the server says.
     pub(super) async fn of(
         source: Source,
         keeps_name: bool,
@@ -63,7 +62,7 @@ impl First {
         self.name.as_ref()
     }
 
-    /// Whether it is a folder with a name, which the user's own folder has not.
+    /// Whether it is a folder other than the user's own, which has no name.
     pub(super) fn is_named_folder(&self) -> bool {
         self.name.is_some() && matches!(self.kind, FirstKind::Folder { .. })
     }
@@ -137,7 +136,7 @@ fn kind_of(node: &Node) -> Result<WantedKind, Failure> {
     })
 }
 
-/// Where the listing of a folder is.
+/// How far the listing of a folder is.
 #[derive(Debug)]
 struct Listing {
     order: ListingOrder,
@@ -145,8 +144,8 @@ struct Listing {
     /// The folder that is left out, with all that is in it.
     left_out: Option<Vec<String>>,
     filter: Filter,
-    /// The folders that the listing is in and in which nothing was wanted so far, where only what
-    /// a rule names is wanted.
+    /// Where only what a rule names is wanted: the folders that the listing is in and in which
+    /// nothing was wanted so far.
     empty: Vec<Wanted>,
 }
 
@@ -170,8 +169,8 @@ impl Listing {
         Self { order, count, left_out: None, filter, empty: Vec::new() }
     }
 
-    /// What is wanted now that this comes: it, and the folders around it. A folder may have to wait
-    /// for something in it.
+    /// What is handed over when this comes: the folders around it that have waited, and then it.
+    /// Where only what a rule names is wanted, a folder waits until something in it is wanted.
     fn now_wanted(&mut self, wanted: Wanted) -> Vec<Wanted> {
         let is_around = |folder: &Wanted| {
             let depth = folder.folder.len();
@@ -197,12 +196,12 @@ impl Listing {
         self.count.add()?;
         let names: Vec<_> = node.folder.iter().chain([&node.name]).cloned().collect();
         let recorded = names.iter().map(|name| Name::recorded(name.as_str()));
-        // What leads elsewhere is no name of any server, so it has no place in the order.
+        // A name that leads elsewhere is no name on any server, so it has no place in the order.
         let checked = match recorded.collect::<Result<Vec<_>, _>>() {
             Ok(mut recorded) => {
                 let name = recorded.pop().ok_or_else(|| Failure::Protocol("no name".to_owned()))?;
                 self.order.follow(&recorded, &name, node.kind)?;
-                // Names that earlier rules allowed are none that may be made here.
+                // Names that only earlier rules allowed may not be made here.
                 names
                     .iter()
                     .try_for_each(|name| Name::new(name.as_str()).map(drop))
@@ -228,7 +227,7 @@ impl Listing {
     }
 }
 
-/// Hands things over to those who fetch them.
+/// Hands things over to the connections that fetch them.
 pub(super) struct Feed<'a> {
     pub(super) wanted: mpsc::Sender<Wanted>,
     pub(super) found: &'a FoundFiles,

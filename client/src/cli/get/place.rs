@@ -46,7 +46,8 @@ pub(super) enum Goal {
     Output,
     /// Into this folder, which is there.
     Into(PathBuf),
-    /// Into this folder, which is to be made: nothing has the name yet, and it ends with a slash.
+    /// Into this folder, which is to be made: nothing has its name yet, and it was typed with a
+    /// slash at its end.
     IntoNew(PathBuf),
     /// Under this name, which is free or a file's.
     As(PathBuf),
@@ -77,9 +78,10 @@ impl Goal {
         Ok(Self::As(path.to_owned()))
     }
 
-    /// The same, but a folder that an earlier run of the same command has made, and has not filled
-    /// to the end, is the folder itself and not one to put another into. So is a new folder: as with
-    /// `cp -r`, the slash makes no difference for one folder.
+    /// The goal of a command with one source. A folder that an earlier run of the same command has
+    /// made, and has not filled to the end, becomes the fetched folder itself; the folder is not
+    /// put into it. So does a new folder: as with `cp -r`, the slash makes no difference for one
+    /// folder.
     pub(super) fn continued(self, source: &str, is_named_folder: bool) -> Self {
         match self {
             Self::Into(path) if is_named_folder && is_unfinished(&path, source) => {

@@ -1,4 +1,4 @@
-//! A map that keeps what was used last.
+//! A map of bounded size that keeps the values that were used last.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

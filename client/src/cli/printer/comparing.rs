@@ -12,8 +12,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How often a program hears how far a file was read. Of a file that takes less time it hears
-/// nothing but what became of it.
+/// How often a program hears how far a file was read. Where a file takes less time, a program hears
+/// only what became of it.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 /// See the module's description.

@@ -152,7 +152,7 @@ pub(super) fn summary(summary: &Summary, hints: Hints) -> String {
     text
 }
 
-/// How many of what no file brings along.
+/// The number of links and empty folders: no file brings them along.
 pub(in crate::cli) fn links_and_folders(number: usize) -> String {
     match number {
         1 => "1 link or empty folder".to_owned(),
@@ -161,8 +161,8 @@ pub(in crate::cli) fn links_and_folders(number: usize) -> String {
 }
 
 impl Detail {
-    /// What is said of it. No server keeps the times of folders and links, and so that is nothing to
-    /// say with each folder; a person who asks for everything is told.
+    /// What a person is told of it. No server keeps the times of folders and links, so only a
+    /// person who asks for everything is told of them.
     pub(in crate::cli) fn told(self, not_kept: NotKept) -> NotKept {
         match self {
             Self::EachFile => not_kept,
@@ -178,7 +178,7 @@ fn folders_and_links(number: u64) -> String {
     }
 }
 
-/// What of the files, folders and links is not on the server; nothing where all of it is.
+/// What of the files, folders and links is not on the server; `None` where all of it is.
 pub(in crate::cli) fn not_kept(not_kept: NotKept) -> Option<String> {
     let NotKept { owners, special_bits, hard_links, times } = not_kept;
     let of = |number: u64| match number {
@@ -227,7 +227,7 @@ pub(super) fn fetch_summary(summary: &FetchSummary) -> String {
     )
 }
 
-/// The same of a file whose length is not known yet.
+/// The line that is printed once a minute about a file whose length is not known yet.
 pub(super) fn open_minute(path: &Path, part: u64, rate: Option<u64>) -> String {
     format!("{}: {}", shown(path), sent_so_far(part, rate))
 }

@@ -62,7 +62,7 @@ pub(super) enum Viewer {
 }
 
 impl Viewer {
-    /// Who reads it where these options were given.
+    /// Who reads the output where these options were given.
     pub(super) fn of(style: OutputStyle) -> Self {
         match style {
             OutputStyle { reader: Reader::Program, .. } => Self::Program,
@@ -144,7 +144,7 @@ impl Screen {
             self.standbys.push(Standby { path, name, reason });
         }
         let held_bytes = status.held_bytes;
-        // Of a pipe no end is known.
+        // The end of a pipe is not known.
         let filesize = if status.is_open { u64::MAX } else { status.filesize.get() };
         self.checking = None;
         self.file = Some(File {
@@ -381,7 +381,7 @@ impl Screen {
     }
 
     fn tell_stall(&mut self, now: Instant) {
-        // A pipe that brings nothing is no server that takes nothing.
+        // Where a pipe brings no bytes, the server is not the cause.
         let may_stall = |file: &&mut File| file.waiting.is_none() && !file.is_open;
         let Some(file) = self.file.as_mut().filter(may_stall) else { return };
         if let (Some(silence), false) = (file.meter.stall(now), file.is_stall_told) {

@@ -109,7 +109,7 @@ pub(in crate::cli) struct Watching {
     uploads: BTreeMap<DocumentId, Followed>,
     /// Why the server cannot be asked now.
     waiting: Option<String>,
-    /// It was said that nothing is running.
+    /// The line that nothing is running was printed.
     is_rest_told: bool,
     bar: Option<ProgressBar>,
 }
@@ -251,7 +251,7 @@ impl Watching {
         bar.set_message(lines.join("\n"));
     }
 
-    /// The lines on a terminal: those that are being sent first.
+    /// The lines on a terminal: first the uploads that are being sent, then the paused ones.
     fn lines(&self, width: usize, most: usize, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(waiting) = &self.waiting {
@@ -324,7 +324,7 @@ impl Watching {
 }
 
 impl Followed {
-    /// Its length is not known before its end.
+    /// Whether its length is not known before its end.
     fn is_open(&self) -> bool {
         self.state.filesize == FileSize::MAX
     }
@@ -345,7 +345,7 @@ impl Followed {
         bar::moving(width, Moving::of(&name, &self.meter, now), glyphs)
     }
 
-    /// Why nothing of it moves.
+    /// Why nothing of it moves; `None` where it does.
     fn rests(&self, now: Instant) -> Option<String> {
         if self.state.status == "publishing" {
             return Some("all is there; the server completes it".to_owned());

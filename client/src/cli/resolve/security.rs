@@ -33,7 +33,8 @@ pub(in crate::cli) fn security(
     };
     let is_plain = is_this_machine(server) && !connect.tls && !connect.trust_new;
     let known = match known {
-        // The person has no home, or not this one: nothing is known, and nothing has to be.
+        // The file cannot be read, say because the home folder is another person's. The command
+        // needs no key from it.
         Err(_) if is_plain || connect.fingerprint.is_some() => None,
         known => known?,
     };
@@ -54,7 +55,7 @@ pub(in crate::cli) fn security(
         Err(failure) => return Err(failure.into()),
     };
     match typed {
-        // What was typed wrong is not remembered.
+        // A typed key that is not the server's is not remembered.
         Some(typed) if typed != key => return Ok(Security::Key(typed)),
         Some(_) => {}
         None => {

@@ -1,5 +1,5 @@
-//! What the server has, of which `verify` looks for the same here: one thing after the other, in the
-//! order of the listing. Only a part of the listing is in memory.
+//! What the server has, for `verify` to compare: one thing after the other, in the order of the
+//! listing. Only a part of the listing is in memory.
 
 use super::place::Place;
 use crate::cli::error::CliError;
@@ -27,7 +27,8 @@ pub(super) struct Theirs {
     pub(super) thing: Thing,
 }
 
-/// How many entries of twins are in memory at most, while their order is found.
+/// The most entries of twins that are in memory while their order is found. Twins are names that
+/// are the same to the server.
 const TWINS_MAX: usize = 1_000_000;
 
 /// Everything at and below a place that the filter does not leave out.
@@ -45,7 +46,7 @@ pub(super) struct Listed<'a> {
     next: Part,
     /// What lies in twins, in the order of their spelling.
     twins: BTreeMap<Place, Thing>,
-    /// What comes behind the twins.
+    /// What comes after the twins.
     behind_twins: Option<Theirs>,
 }
 
@@ -90,15 +91,16 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// The first of the twins of which `theirs` is one, and of all that lies in them, in the order
-    /// of their spelling: a server lists those of one spelling before or behind those of another,
-    /// as it likes. Down to that depth their names are the same to the server.
+    /// Puts twins, and all that lies in them, into the order of their spelling, and returns the
+    /// first of them: a server lists those of one spelling before or after those of another, as it
+    /// likes. `theirs` is the first one that came; the names of all of them are the same to the
+    /// server down to that depth.
     pub(super) async fn sorted(
         &mut self,
         theirs: Theirs,
         depth: usize,
     ) -> Result<Option<Theirs>, CliError> {
-        // They are in order already.
+        // The twins are in order already.
         if !self.twins.is_empty() {
             return Ok(Some(theirs));
         }

@@ -20,8 +20,8 @@ impl Place {
         Self(all)
     }
 
-    /// Where the other one lies in a twin of a folder of this one, or is a twin: the number of
-    /// names down to the one that has another spelling. No order is said for twins.
+    /// The number of names down to the first that differs, where the two names there are twins: the
+    /// protocol says no order for twins. `None` where they are none.
     pub(super) fn twin_depth(&self, other: &Self) -> Option<usize> {
         let mut pairs = self.0.iter().zip(&other.0);
         let depth = pairs.position(|(ours, theirs)| ours != theirs)?;

@@ -95,7 +95,7 @@ impl Teller {
         self.comparing.close();
     }
 
-    /// Says how it was.
+    /// Prints the result.
     pub(super) fn end(self) -> Exit {
         let Self { reader, comparing, counts, links, failed, mut exit } = self;
         comparing.close();

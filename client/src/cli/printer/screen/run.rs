@@ -7,7 +7,8 @@ use crate::units;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A list of fewer entries than this ends before a person has read about it.
+/// The least number of entries that a person is told of: a shorter list ends before a person has
+/// read about it.
 const LONG_LIST: u64 = 10_000;
 
 /// All files of a run.
