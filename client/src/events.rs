@@ -300,8 +300,8 @@ pub struct Receipt {
     pub durable: bool,
     /// The bytes of the file that this run sent, including repetitions.
     pub sent_bytes: u64,
-    /// The same, signed by the server, where the client has asked for that. As JSON it is in the
-    /// file that it is written to.
+    /// The same, signed by the server, where the client has asked for that. It is left out of the
+    /// JSON output, because it is written to the file of receipts.
     #[serde(skip)]
     pub signed: Option<Result<Box<SignedReceipt>, BadReceipt>>,
 }

@@ -3,7 +3,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use towline_types::Fingerprint;
 
-/// By what people recognise a public key, which is in the form `SubjectPublicKeyInfo` in DER.
+/// The fingerprint by which people recognise a public key. The key is in the form
+/// `SubjectPublicKeyInfo` in DER.
 ///
 /// # Panics
 /// Never: a SHA-256 digest has 32 bytes.

@@ -1,4 +1,4 @@
-//! `towline receipt verify`: whether receipts are good, without a server.
+//! `towline receipt verify`: checks receipts, without a server.
 
 mod lines;
 mod local;

@@ -1,6 +1,7 @@
 //! `--receipts FILE`: the file to which receipts are added, one line each.
 //!
-//! It is for its owner alone: it tells the names and hashes of all files that were sent.
+//! The file can be read by its owner alone: it tells the names and hashes of all files that were
+//! sent.
 
 use super::error::CliError;
 use super::json;
@@ -25,7 +26,7 @@ pub(super) struct ReceiptsFile {
     kept: usize,
     /// The key of the last receipt.
     key: Option<Fingerprint>,
-    /// Nothing more is written: the error was told.
+    /// A write has failed, and was told. Nothing more is written.
     is_broken: bool,
 }
 
@@ -51,7 +52,7 @@ impl ReceiptsFile {
                 ),
             )
         };
-        // Before it is made: nothing of it is to be left where it must not be.
+        // The place is checked before the file is made, so that no file is left where none may be.
         let place = place(path).map_err(cannot)?;
         let has_it =
             |source: &&PathBuf| source.canonicalize().is_ok_and(|it| place.starts_with(it));
@@ -70,7 +71,8 @@ impl ReceiptsFile {
     /// Adds the receipt of a file that is on the server.
     ///
     /// # Errors
-    /// Where it is not good, or cannot be written; that is told once.
+    /// Where the receipt is not good, or cannot be written. The error of a write is returned once,
+    /// and later receipts are passed over.
     pub(super) fn keep(&mut self, receipt: &Receipt) -> Result<(), Failure> {
         let signed = match &receipt.signed {
             Some(Ok(signed)) => signed,
@@ -137,7 +139,8 @@ fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or(Path::new("."))
 }
 
-/// The file, open for adding. A line that a crash has torn stays by itself.
+/// Opens the file to add lines. Where a crash has torn its last line, that line is ended first, so
+/// that it stays by itself.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -146,7 +149,7 @@ fn open(path: &Path) -> io::Result<File> {
     let is_new = !path.exists();
     let mut file = options.open(path)?;
     if is_new {
-        // Where the system syncs no folders, the file itself has to do.
+        // Some systems sync no folders. There the sync of the file has to do.
         let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
     }
     if file.seek(SeekFrom::End(0))? > 0 {

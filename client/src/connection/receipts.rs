@@ -42,7 +42,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The server as it signs receipts, where it was asked for them.
+    /// The server as it signs the receipts of this connection; `None` where it was not asked for
+    /// them.
     pub(crate) fn issuer(&self) -> Option<&Arc<Issuer>> {
         self.issuer.as_ref()
     }

@@ -17,19 +17,19 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// The server that has said this; none where it has not said which store it has.
+    /// The server that has said this; `None` where it has not said which store it has.
     pub(crate) fn new(welcome: &Welcome, public_key: EncodedBytes) -> Option<Self> {
         let Welcome { server_id, user_id, user, .. } = welcome;
         Some(Self { server_id: (*server_id)?, user_id: *user_id, user: user.clone(), public_key })
     }
 
-    /// By what its key is recognised.
+    /// The fingerprint of its key.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         fingerprint(&self.public_key.0)
     }
 
     /// Whether its key is the one by which the server of such a connection is known. Without TLS no
-    /// key is: who checks receipts later has to know it.
+    /// key is known: a person who checks the receipts later has to know the right one.
     pub(crate) fn is_known_by(&self, security: Security) -> bool {
         !matches!(security, Security::Key(key) if key != self.fingerprint())
     }

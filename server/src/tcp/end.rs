@@ -5,11 +5,11 @@ use towline_protocol::ErrorReply;
 
 /// Why a connection ends.
 pub(super) enum End {
-    /// The client has said all it had to say: it hears the rest.
+    /// The client has sent its last request. It still gets the answers.
     Finished,
     /// The connection broke.
     Gone,
-    /// The client is told why, and it is closed.
+    /// The client is told why, and the connection is closed.
     Closed(ErrorReply),
 }
 

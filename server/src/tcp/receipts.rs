@@ -20,7 +20,7 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    /// With the key that the server has now.
+    /// The receipts of a connection, signed with the key that the server has now.
     pub(super) fn new(shared: &Shared, user: &User) -> Self {
         Self {
             key: shared.tls.receipt_key(),
@@ -36,8 +36,8 @@ impl Receipts {
         EncodedBytes(self.key.public_key().to_vec())
     }
 
-    /// The signature of what SUCCESS says; none where the system has no random numbers for it: the
-    /// document is in its place all the same.
+    /// The signature of what SUCCESS says; `None` where the system has no random numbers for it.
+    /// The document is in its place all the same.
     pub(super) fn sign(&self, success: &Success) -> Option<ReceiptSignature> {
         let statement = Statement {
             scheme: self.key.scheme().to_owned(),

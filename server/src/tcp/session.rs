@@ -43,7 +43,7 @@ struct Connection<R, W> {
     outgoing: SendBuffer<W>,
     session: Session,
     events: EventReceiver,
-    /// Since the client has asked for receipts.
+    /// Absent until the client has asked for receipts.
     receipts: Option<Receipts>,
     /// The code behind a writer has panicked.
     broken: bool,

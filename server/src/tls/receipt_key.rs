@@ -26,7 +26,7 @@ pub(crate) struct ReceiptKey {
 }
 
 impl ReceiptKey {
-    /// The private key with its public key in DER; none where it signs in no scheme of receipts.
+    /// The private key with its public key in DER; `None` where it signs in no scheme of receipts.
     pub(super) fn of(key: &Arc<dyn SigningKey>, public_key: Vec<u8>) -> Option<Self> {
         let signer = key.choose_scheme(&SCHEMES.map(|(scheme, _)| scheme))?;
         let chosen = signer.scheme();
@@ -34,7 +34,7 @@ impl ReceiptKey {
         Some(Self { signer, scheme, public_key })
     }
 
-    /// How it signs.
+    /// The name of the scheme in which it signs.
     pub(crate) const fn scheme(&self) -> &'static str {
         self.scheme
     }
@@ -47,7 +47,7 @@ impl ReceiptKey {
     /// Signs the bytes of a receipt. That takes some 20 µs, with a key of RSA a millisecond or more.
     ///
     /// # Errors
-    /// Where no random numbers are to be had.
+    /// Where the system has no random numbers.
     pub(crate) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
         self.signer.sign(bytes)
     }

@@ -15,11 +15,11 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 /// Why a line is no receipt.
 #[derive(Debug)]
 pub(super) enum NoReceipt {
-    /// It is another text.
+    /// The line is another text.
     Bad(BadLine),
-    /// The file ends inside of it.
+    /// The file ends in the middle of the line.
     Torn,
-    /// It is longer than any receipt.
+    /// The line is longer than any receipt.
     TooLong,
 }
 
@@ -35,7 +35,7 @@ impl Lines {
         Ok(Self { file: BufReader::new(file), number: 0 })
     }
 
-    /// The next line, with its end; nothing at the end of the file.
+    /// The next line, with its end; `None` at the end of the file.
     fn next_line(&mut self) -> io::Result<Option<Result<Vec<u8>, NoReceipt>>> {
         let mut line = Vec::new();
         let read = (&mut self.file).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;

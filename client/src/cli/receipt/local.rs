@@ -21,9 +21,10 @@ type Place = (StoreId, UserId, DocumentPath);
 /// See the module's description.
 pub(super) struct LocalFiles {
     dir: PathBuf,
-    /// What of the server's folders is not in `dir`.
+    /// The folders on the server that lie around what is in `dir`.
     folder: Vec<Name>,
-    /// The newest document of each file. What was replaced since is no longer here.
+    /// The newest document of each file. The bytes of earlier ones were replaced, and are not
+    /// looked for here.
     newest: BTreeMap<Place, DocumentId>,
 }
 
@@ -90,7 +91,7 @@ fn hash(path: &Path, statement: &Statement) -> Result<bool, Failure> {
     Ok(source.hash(|_| {}).map_err(unreadable)? == statement.blake3)
 }
 
-/// Where a receipt says that the file lies; nothing where no file may have that name.
+/// Where a receipt says that the file lies; `None` where no file may have that name.
 fn place(statement: &Statement) -> Option<Place> {
     let Statement { server_id, user_id, folder, filename, .. } = statement;
     let names = folder.iter().map(|name| Name::new(name.as_str()).ok());

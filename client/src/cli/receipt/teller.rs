@@ -38,7 +38,7 @@ pub(super) enum Verdict {
     NotCompared(PathBuf, Failure),
     /// The signature is good, and the key is not trusted.
     UnknownKey(Fingerprint),
-    /// This version cannot check it.
+    /// This version cannot check the receipt.
     NotChecked(BadReceipt),
     WrongSignature,
 }
@@ -51,7 +51,7 @@ impl Verdict {
         }
     }
 
-    /// The word of it for programs.
+    /// The word for it in the output for programs.
     const fn word(&self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -139,7 +139,7 @@ pub(super) struct Teller<'a> {
     keys: &'a TrustedKeys,
     sums: Sums,
     exit: Exit,
-    /// Keys that are not trusted and have signed.
+    /// The keys that have signed receipts and are not trusted.
     unknown: BTreeSet<Fingerprint>,
 }
 
@@ -243,7 +243,7 @@ impl<'a> Teller<'a> {
         ));
     }
 
-    /// Says how it was.
+    /// Prints the result.
     pub(super) fn end(self, file: &Path) -> Exit {
         let Self { reader, mut sums, mut exit, unknown, .. } = self;
         let Sums { good, wrong_signature, unknown_key, unreadable, differs, missing, .. } = sums;

@@ -30,7 +30,8 @@ impl TrustedKeys {
             None => Ok(Vec::new()),
         };
         let is_typed = !verify.fingerprint.is_empty() || !verify.to.is_empty();
-        // Where only fingerprints were typed, that file is of no use.
+        // Where only fingerprints were typed, that file is not needed, and its error does not
+        // count.
         let known =
             if verify.to.is_empty() && is_typed { known.unwrap_or_default() } else { known? };
         if !is_typed {
@@ -65,7 +66,7 @@ impl TrustedKeys {
         self.0.contains_key(&key)
     }
 
-    /// Whose key it is.
+    /// The name that people know the key by.
     pub(super) fn name_of(&self, key: Fingerprint) -> Option<&str> {
         self.0.get(&key).map(String::as_str)
     }
