@@ -36,7 +36,7 @@ fn hint(text: &str) -> &'static str {
 }
 
 impl ServerAddress {
-    /// The name or the number of the machine, without brackets. An IPv6 address has its zone behind
+    /// The name or the number of the machine, without brackets. An IPv6 address has its zone after
     /// a `%`, where a zone was named.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -85,7 +85,7 @@ fn parse(text: &str) -> Option<ServerAddress> {
     (is_name || is_ipv6(host)).then(|| ServerAddress { host: host.to_owned(), port })
 }
 
-/// Whether it is an IPv6 address, with a zone behind it or without.
+/// Whether it is an IPv6 address, with a zone after it or without.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').map_or((text, None), |(a, zone)| (a, Some(zone)));
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~');

@@ -94,7 +94,7 @@ impl BlockReader {
         }
     }
 
-    /// Adds blocks behind those already asked for.
+    /// Adds blocks after those already asked for.
     pub(crate) fn read(&mut self, range: BlockRange) {
         self.outstanding += range.blocks.end - range.blocks.start;
         match &mut self.mode {

@@ -102,7 +102,7 @@ pub(crate) struct Connection {
     broken: Option<io::Error>,
     channel: u32,
     welcome: Welcome,
-    /// The server as it signs receipts, where it was asked for them.
+    /// The server as it signs receipts; `None` where it was not asked for them.
     issuer: Option<Arc<Issuer>>,
     /// How long the server took to answer the login: a round trip of the link, and little more.
     round_trip: Duration,

@@ -5,7 +5,7 @@
 //! bytes ([`prepare`]). Connections, one or several, take from what has yet to be asked for
 //! ([`queue`]), ask for it and check what comes ([`receive`]), and threads hash and write it
 //! ([`writer`]) into a file beside the one that it is to become ([`staging`]). The [`receiver`]
-//! brings them together. Folders get their permissions behind what lies in them ([`folder_modes`]).
+//! brings them together. Folders get their permissions after what lies in them ([`folder_modes`]).
 
 mod attributes;
 mod download;

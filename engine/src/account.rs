@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// A session with at most `writers_max` writers at the same time, and the events for the client
-    /// behind it.
+    /// after it.
     #[must_use]
     pub fn session(&self, writers_max: usize) -> (Session, EventReceiver) {
         let engine = (Arc::clone(&self.shared), Arc::clone(&self.workers));
@@ -156,7 +156,7 @@ impl Account {
     /// # Errors
     /// `NotFound` where the user has no such document, `WrongPhase` where it is not complete, and
     /// how an upload ended that has ended without a document; `Damaged` where the file is not the
-    /// one that was uploaded, or was removed; `BadRequest` where the range begins behind the end of
+    /// one that was uploaded, or was removed; `BadRequest` where the range begins after the end of
     /// the file.
     pub async fn read(&self, request: ReadRequest) -> Result<Content, Rejection> {
         Content::open(self.session(1), request).await

@@ -40,7 +40,7 @@ pub enum Command {
         /// The value of its bytes.
         value: ChainingValue,
     },
-    /// Takes blocks back, to send them again with other bytes. Blocks behind the end of
+    /// Takes blocks back, to send them again with other bytes. Blocks after the end of
     /// the file are left out.
     Withdraw(Vec<Range<BlockIndex>>),
     /// Begins a request of the client: the data that follows belongs to it, and begins at this
@@ -234,7 +234,7 @@ pub enum ReadTarget {
 pub struct ReadRequest {
     /// The document.
     pub target: ReadTarget,
-    /// The first byte. It may be the end of the file, and not lie behind it.
+    /// The first byte. It may be the end of the file, and not lie after it.
     pub offset: Offset,
     /// The most bytes that are wanted; none is the rest of the file. The range ends where the file
     /// ends.

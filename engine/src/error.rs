@@ -69,7 +69,7 @@ pub(crate) enum Error {
     /// The client's fault: only a file has bytes that can be read.
     #[error("a folder or a link has no bytes that could be read")]
     NoBytes,
-    /// The client's fault: a read begins behind the end of the file.
+    /// The client's fault: a read begins after the end of the file.
     #[error("the file ends at byte {filesize}, before the first byte that was asked for")]
     BehindEnd {
         /// The length of the file in bytes.

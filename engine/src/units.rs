@@ -22,7 +22,7 @@ const BINARY: [(u64, &str); 6] = [
 ];
 
 /// A number of bytes. A number that is whole in a unit is written so (`500 MB`,
-/// `2 GiB`), any other with one digit behind the point (`2.1 GiB`).
+/// `2 GiB`), any other with one digit after the point (`2.1 GiB`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size(pub u64);
 

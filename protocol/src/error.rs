@@ -128,7 +128,7 @@ codes! {
     Failed "failed" 410 final keep,
     /// The cursor is none of this server's, or another user's.
     BadCursor "bad_cursor" 400 final keep,
-    /// The server no longer has the changes behind the cursor; `reason` says why.
+    /// The server no longer has the changes after the cursor; `reason` says why.
     CursorReset "cursor_reset" 410 final keep,
     /// Too many at the same time.
     TooMany "too_many" 429 retry keep,

@@ -57,7 +57,7 @@ pub(crate) fn begin(format: LogFormat) {
     }
 }
 
-/// Says the last thing of a process, behind all that was logged, and waits until it is
+/// Says the last thing of a process, after all that was logged, and waits until it is
 /// written, or for a quarter of a second.
 pub(crate) fn finish(last: Option<&str>) {
     match (QUEUE.get(), last) {

@@ -111,7 +111,7 @@ impl Name {
         (!stem.is_empty()).then(|| Self(format!("{stem}{suffix}")))
     }
 
-    /// The numbers in round brackets that it has behind a space.
+    /// The numbers in round brackets that it has after a space.
     fn numbers(&self) -> impl Iterator<Item = u32> {
         self.0.split(" (").skip(1).filter_map(|rest| rest.split_once(')')?.0.parse().ok())
     }

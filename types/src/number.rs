@@ -120,7 +120,7 @@ number!(
 );
 
 impl Generation {
-    /// The first number behind this one that is not below `now`: the clock keeps it from
+    /// The first number after this one that is not below `now`: the clock keeps it from
     /// coming again when all that is known of earlier leases has been forgotten.
     #[must_use]
     pub fn next(self, now: Timestamp) -> Self {
@@ -143,7 +143,7 @@ impl Offset {
 }
 
 impl FileSize {
-    /// The position just behind the last byte.
+    /// The position just after the last byte.
     #[must_use]
     pub const fn end(self) -> Offset {
         Offset(self.0)

@@ -6,7 +6,7 @@ use towline_types::{BlockHasher, BlockIndex, ChainingValue, FileSize};
 
 /// What the bytes of a block hash to.
 ///
-/// The value of a file's only block is made otherwise than that of a first block behind which
+/// The value of a file's only block is made otherwise than that of a first block after which
 /// more follow. As long as the length of the file is not declared, the first block has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockValue {

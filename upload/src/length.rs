@@ -29,7 +29,7 @@ impl Length {
     pub fn so_far(self, received: Offset) -> FileSize {
         match self {
             Self::Declared(filesize) => filesize,
-            // No byte lies behind the largest length.
+            // No byte lies after the largest length.
             Self::Open { max } => FileSize::try_from(received.get()).unwrap_or(max),
         }
     }

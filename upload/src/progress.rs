@@ -130,7 +130,7 @@ impl Progress {
     }
 
     /// Behind the last byte of those that are here without a gap. It passes whole blocks that
-    /// await their announcement: where bytes come in order, more may come behind such a block.
+    /// await their announcement: where bytes come in order, more may come after such a block.
     fn next_in_order(&self) -> Offset {
         let mut index = self.frontier;
         let is_whole = |index: BlockIndex| {

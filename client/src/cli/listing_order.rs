@@ -199,7 +199,7 @@ mod tests {
         for place in ["a/x/1", "a/x/2", "a/y/1", "b", "proj/1", "Proj/1", "z/z/z"] {
             assert!(follows(place), "{place}");
         }
-        // Again, before, and the folder behind what lies in it.
+        // Again, before, and the folder after what lies in it.
         for place in ["z/z/z", "a/y/2", "z/z", "z", "proj/2"] {
             assert!(!follows(place), "{place}");
         }

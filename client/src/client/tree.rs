@@ -38,7 +38,7 @@ pub(crate) fn names(path: &NodePath) -> Vec<String> {
 }
 
 impl Client {
-    /// A part of what lies in a folder: the first one, or the one behind `after`.
+    /// A part of what lies in a folder: the first one, or the one after `after`.
     ///
     /// # Errors
     /// Where the server cannot be reached (one attempt is made) or refuses.
@@ -131,7 +131,7 @@ impl Client {
         comes_to_an_end(page, asked_after.as_deref())
     }
 
-    /// Changes behind a cursor.
+    /// Changes after a cursor.
     ///
     /// # Errors
     /// As of [`list_page`](Self::list_page).

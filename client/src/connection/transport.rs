@@ -111,7 +111,7 @@ impl Transport {
         }
     }
 
-    /// Closes the sending half, behind the bytes that wait.
+    /// Closes the sending half, after the bytes that wait.
     pub(super) fn end_sending(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => SockRef::from(&*stream).shutdown(Shutdown::Write),

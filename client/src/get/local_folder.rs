@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use towline_types::{LinkTarget, Name, PermissionBits};
 
-/// A folder whose permissions are known is its owner's alone until they are set, behind its files.
+/// A folder whose permissions are known is its owner's alone until they are set, after its files.
 const UNTIL_SET: Mode = Mode::RWXU;
 
 /// Any other folder gets what the umask leaves, as one that `mkdir` makes.

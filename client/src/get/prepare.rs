@@ -26,7 +26,7 @@ use towline_types::{
 /// The number of files that are decided about ahead of the bytes.
 const AHEAD: usize = 64;
 
-/// How many numbers behind a name are tried where it is taken.
+/// How many numbers after a name are tried where it is taken.
 const NUMBERS_MAX: u32 = 10_000;
 
 /// One thing to fetch.

@@ -165,7 +165,7 @@ impl Queue {
         }
         active.again.push((index, values));
         if download.is_for_output() {
-            // What follows the block has to come behind it.
+            // What follows the block has to come after it.
             let filesize = download.expected.filesize;
             let (end, all) = (index.span(filesize).end, filesize.get());
             active.unasked = std::iter::once(end..all).filter(|rest| !rest.is_empty()).collect();

@@ -158,7 +158,7 @@ impl Staging {
         let last = self.values.iter().rposition(Option::is_some);
         let kept = (last.map_or(0, |last| last as u64 + 1) * BLOCK_SIZE_BYTES)
             .min(self.expected.filesize.get());
-        // What lies behind is no part of the file, and would fill its holes.
+        // What lies after these blocks is no part of the file, and would fill its holes.
         if self.file.metadata()?.len() > kept {
             self.file.set_len(kept)?;
         }

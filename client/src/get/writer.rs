@@ -170,7 +170,7 @@ impl Writer {
         let _ = self.work.send(Work::Block(arrived));
     }
 
-    /// Has a file get its name, behind its last block.
+    /// Has a file get its name, after its last block.
     pub(super) fn finish(&self, download: Arc<Download>) {
         let _ = self.work.send(Work::Finish(download));
     }

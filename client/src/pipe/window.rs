@@ -32,7 +32,7 @@ impl Window {
         }
     }
 
-    /// The place behind the last byte.
+    /// The place after the last byte.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }

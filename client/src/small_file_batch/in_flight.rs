@@ -52,7 +52,7 @@ pub(crate) struct InFlight {
     /// needless: it had the file, and `upload` was answered with SUCCESS.
     awaiting_second_reply: BTreeSet<Channel>,
     ahead: Ahead,
-    /// The server as it signs receipts, where it was asked for them.
+    /// The server as it signs receipts; `None` where it was not asked for them.
     issuer: Option<Arc<Issuer>>,
 }
 

@@ -60,7 +60,7 @@ impl Content {
         &self.opened.range
     }
 
-    /// The next bytes of the range, of one block; none behind the last ones. The pieces follow each
+    /// The next bytes of the range, of one block; none after the last ones. The pieces follow each
     /// other without a gap. Cancel-safe: a piece that was read is there for the next call.
     ///
     /// # Errors

@@ -126,7 +126,7 @@ impl UploadHandle {
     /// dropped, the length may be declared.
     ///
     /// # Errors
-    /// The first error since the last answer: `SizeExceeded` where bytes lie behind that end,
+    /// The first error since the last answer: `SizeExceeded` where bytes lie after that end,
     /// `SizeLimit`, `FileChanged` where another length was declared.
     pub async fn declare(&mut self, filesize: FileSize) -> Result<Position, Rejection> {
         self.exchange.push(Command::Declare(filesize)).await?;

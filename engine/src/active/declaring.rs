@@ -13,12 +13,13 @@ impl ActiveUpload {
     /// Declares the length of the file.
     ///
     /// 1. The room is reserved, so that a full disk changes nothing.
-    /// 2. The staging file is cut off at the new end. Bytes behind that end were taken back before
+    /// 2. The staging file is cut off at the new end. Bytes after that end were taken back before
     ///    and never promised, and recovery cuts them off as well.
     /// 3. One transaction records the length. All that is durable stays durable (P1).
     ///
-    /// After a crash before the transaction the length is still open. After a crash behind it the
-    /// length is declared, and the upload goes on with the bytes that were durable.
+    /// If the server crashes before the transaction, the length is still open. If it crashes after
+    /// the transaction, the length is declared, and the upload goes on with the bytes that were
+    /// durable.
     pub(crate) fn declare(
         &self,
         writer: WriterId,

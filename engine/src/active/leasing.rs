@@ -86,8 +86,8 @@ impl ActiveUpload {
     /// the size. It also takes back the promise of the last block of the shorter file, because that
     /// block does not end there any more. P1 allows that, because the client asked for it, as with
     /// a withdrawal. The bytes of all other blocks stay where they are and are not written again.
-    /// After a crash before the commit the upload has its old length; after a crash behind the
-    /// commit it has the new one.
+    /// If the server crashes before the commit, the upload has its old length; if it crashes after
+    /// the commit it has the new one.
     fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
         let progress = after.progress();
         self.staging.reserve(progress.filesize())?;

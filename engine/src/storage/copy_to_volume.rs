@@ -13,14 +13,14 @@
 //! staging file then: until that commit the bytes that were promised are where they were
 //! promised (P1), also for a start at which the other disk is not mounted.
 //!
-//! The row says `publishing` from before step 1 to that commit, so that a start behind a
+//! The row says `publishing` from before step 1 to that commit, so that a start after a
 //! crash comes back here (P4). Before step 4 it finds the staging file and the copy: the
 //! copy is removed and made anew. Behind step 4 it finds both the staging file and a file
 //! with these very bytes under the final name: that one is synced again, and the rest done.
 //!
 //! Reading, copying and comparing may take minutes, so the caller is asked before the first
 //! block and after each whether to go on. Where the answer is no, the half copy is removed,
-//! and the row goes on saying `publishing`: it is as behind a crash before step 4.
+//! and the row goes on saying `publishing`: it is as after a crash before step 4.
 //!
 //! A sync that fails there says nothing about the staging files: the other file system
 //! takes no more copies until the server is started again, and all else goes on (P5).

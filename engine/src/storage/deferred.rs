@@ -9,7 +9,7 @@ use towline_types::{DocumentId, DocumentPath, UserId};
 /// The order of the steps, and the promise that each keeps:
 ///
 /// 1. The row says `publishing`, that the bytes may be in memory only, and the file's
-///    [number](Publishable::file_number): behind a crash the file is read from the device and
+///    [number](Publishable::file_number): after a crash the file is read from the device and
 ///    hashed before it is believed (P2).
 /// 2. [`Publishable::rename`] gives the file its name. The receipt says that it is not durable.
 /// 3. [`sync_deferred`](Self::sync_deferred) makes bytes and names of many such documents

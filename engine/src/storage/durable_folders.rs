@@ -1,7 +1,7 @@
 //! Which folders of users this process has made durable itself, by their paths.
 //!
 //! A path says something about a folder only as long as the folder stays there. So each move is
-//! counted, and what a thread has found out before a move is not remembered behind it.
+//! counted, and what a thread has found out before a move is not remembered after it.
 
 use super::directory::Directory;
 use rustix::fs::Mode;

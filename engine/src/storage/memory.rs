@@ -142,7 +142,7 @@ impl MemoryStorage {
         self.survivor(|content| Some(content.clone()))
     }
 
-    /// The store as the next process would find it behind a power cut: of what was not synced
+    /// The store as the next process would find it after a power cut: of what was not synced
     /// nothing is left. What this store does from now on changes nothing there.
     #[must_use]
     pub fn after_power_cut(&self) -> Self {
@@ -454,7 +454,7 @@ impl Staging for MemoryStaging {
     }
 }
 
-/// A position in memory. What lies behind the end of the address space is behind the end of
+/// A position in memory. What lies after the end of the address space is after the end of
 /// every file.
 fn index(at: Offset) -> usize {
     usize::try_from(at.get()).unwrap_or(usize::MAX)

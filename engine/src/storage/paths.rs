@@ -57,7 +57,7 @@ const DAMAGED_SUFFIX: &str = ".damaged";
 /// Where `uploads` is a volume of its own, its file system keeps this in it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// A name may have 255 bytes; this leaves room for any number behind it.
+/// A name may have 255 bytes; this leaves room for any number after it.
 const ORPHAN_STEM_BYTES: usize = 240;
 
 /// The catalog's file in the data folder.
@@ -142,7 +142,7 @@ pub(super) fn damaged_in_final_folder(id: DocumentId) -> OsString {
 }
 
 /// Whether a name in a folder of documents is that of a file that was set aside there, with a
-/// number behind it or without.
+/// number after it or without.
 pub(super) fn is_set_aside(name: &OsStr) -> bool {
     let id_of = |name: &str| {
         let (id, behind) = name.strip_prefix(' ')?.split_once(DAMAGED_SUFFIX)?;

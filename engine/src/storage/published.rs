@@ -11,7 +11,7 @@ use towline_types::{FileSize, Offset};
 /// Bytes that can be read at any position. The store that opened them says what they are.
 pub trait ReadAt: Any + fmt::Debug + Send + Sync {
     /// Reads bytes from that position into the buffer, and says how many: fewer than fit at
-    /// the end of the file, and 0 behind it.
+    /// the end of the file, and 0 after it.
     ///
     /// # Errors
     /// [`StorageError::Io`] where the bytes cannot be read.

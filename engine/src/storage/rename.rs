@@ -212,7 +212,7 @@ pub(super) fn sync_all(volume: &Volume) -> Result<(), StorageError> {
 }
 
 /// The same for what was renamed to those places before. Only of their folders is it
-/// known that they were there at the sync: another's may have been made behind it.
+/// known that they were there at the sync: another's may have been made after it.
 pub(super) fn sync_deferred(
     volume: &Volume,
     places: &[(UserId, DocumentPath)],

@@ -10,7 +10,7 @@
 //!
 //! 1. The new bytes are durable and the row says `publishing` (the caller; P1, P2).
 //! 2. The old file gets a second name, `.versions/<user>/<document_id>`, by a link. Where that
-//!    name leads to this very file already, an earlier call was cut off behind this step (P4).
+//!    name leads to this very file already, an earlier call was cut off after this step (P4).
 //!    Where it leads to another file, the file in the document's place is not the version that is
 //!    being replaced: it is set aside, neither written over nor deleted.
 //! 3. The folder of the versions is synced, and those above it: from here on the old bytes stay,
@@ -19,7 +19,7 @@
 //!    whole new one (P2).
 //! 5. The folder of the name is synced, and those above it (P3). The caller records the version.
 //!
-//! A crash before step 4 leaves the staging area, and the call is repeated. A crash behind it leaves
+//! A crash before step 4 leaves the staging area, and the call is repeated. A crash after it leaves
 //! the new file under the name and no staging area: the name is synced again and recorded (P4). On a
 //! file system without links step 2 is a rename, and a crash may leave the name free; the
 //! repeated call then publishes under a free name.
@@ -31,7 +31,7 @@
 //!    is put below a name that a power cut takes (P1).
 //! 3. What the process remembers of folders by their paths is forgotten, for the old path, the
 //!    new path, and all below them: a later document below one of them makes its folders anew or
-//!    syncs them (P3). It is forgotten once more behind the rename, for what other threads
+//!    syncs them (P3). It is forgotten once more after the rename, for what other threads
 //!    remembered in between.
 //! 4. One rename to a name that nothing has (P2: nothing is written over), of one entry, however
 //!    much is in the folder. A folder that has the name is removed first, where nothing but folders

@@ -133,7 +133,7 @@ impl OrderedWriter {
         declared.map_err(|error| self.with_limit_of_server(error))
     }
 
-    /// Takes blocks back. Blocks behind the end of the file are left out.
+    /// Takes blocks back. Blocks after the end of the file are left out.
     pub(super) fn withdraw(
         &mut self,
         ranges: &[Range<BlockIndex>],

@@ -136,7 +136,7 @@ impl OrderedWriter {
     }
 
     /// Answers with the change that came, or with the same cursor. Where a change was told that
-    /// is not behind the cursor, goes on waiting.
+    /// is not after the cursor, goes on waiting.
     pub(super) fn answer_awaited(&mut self, awaited: AwaitedChange) -> Option<AwaitedChange> {
         if Instant::now() >= awaited.deadline && self.ending.is_cancelled() {
             // The catalog may be about to be closed.

@@ -37,7 +37,7 @@ pub struct ReadBegin {
     pub length: u64,
 }
 
-/// `{"action":"read","document_id":123,"end":true}`, behind the last byte.
+/// `{"action":"read","document_id":123,"end":true}`, after the last byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadEnd {
     /// The channel that asked.

@@ -27,7 +27,7 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// What stands behind the subcommand counts, then what stands before it.
+    /// What stands after the subcommand counts, then what stands before it.
     pub(super) fn or(&self, before: &ServeArgs) -> Self {
         Self {
             data_dir: self.data_dir.clone().or_else(|| before.data_dir.clone()),

@@ -29,7 +29,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines, one behind the other.
+    /// Whole lines, one after the other.
     bytes: Vec<u8>,
     lines: u64,
     /// Lines that were left out since that was last written.

@@ -26,7 +26,7 @@ pub(crate) struct FrameReader<R> {
     /// Where the next byte of the chunk under way belongs.
     chunk: Option<(Channel, Offset)>,
     segment: Option<Segment>,
-    /// Came behind a segment that has to be handed out first.
+    /// Came after a segment that has to be handed out first.
     stashed: Option<Incoming>,
     last_byte: Instant,
     /// The frame under way.
@@ -181,7 +181,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 }
                 self.read_payload(channel, offset).await?
             } else if let Some(incoming) = self.take_part()? {
-                // A segment that waits goes before what came behind it.
+                // A segment that waits goes before what came after it.
                 let Some(segment) = self.segment.take() else { return Ok(incoming) };
                 self.stashed = Some(incoming);
                 return Ok(Incoming::Segment(segment));
@@ -197,7 +197,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                         .take_if(|segment| segment.is_full() || segment.since + linger <= now)
                 }
                 Read::Lingered => self.segment.take(),
-                // The end will be found again behind the last segment.
+                // The end will be found again after the last segment.
                 Read::End => match self.segment.take() {
                     None if self.decoder.is_between_frames() => return Ok(Incoming::End),
                     None => return Err(ReadError::Cut),

@@ -70,7 +70,7 @@ impl<W: AsyncWrite + Unpin, P: AsRef<[u8]>> SendBuffer<W, P> {
         }
     }
 
-    /// Adds a piece of a document behind the heads of its frames.
+    /// Adds a piece of a document after the heads of its frames.
     pub(crate) fn push_content(&mut self, head: Vec<u8>, piece: P) {
         self.wakes();
         self.pieces += 1;

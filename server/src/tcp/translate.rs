@@ -268,7 +268,7 @@ pub(crate) fn frames(event: &Event, receipts: Option<&Receipts>) -> Option<Vec<u
     Some(frame::control(&reply))
 }
 
-/// The block lists of a page, and behind the last page the reply that ends them.
+/// The block lists of a page, and after the last page the reply that ends them.
 fn held_blocks(
     channel: Channel,
     document_id: DocumentId,

@@ -2,7 +2,7 @@
 //!
 //! Every change takes its number from its user's counter, in the transaction that makes the change
 //! true. So the numbers have no gaps, a change with a smaller number is never committed after one
-//! with a larger, and a reader that asks for what is behind the last one it saw misses none.
+//! with a larger, and a reader that asks for what is after the last one it saw misses none.
 
 use super::error::CatalogError;
 use super::folder::Tree;

@@ -34,7 +34,7 @@ impl Catalog {
     /// change is missed, and a change that comes twice does no harm.
     ///
     /// Refused: [`Refusal::BadCursor`] for another user's; [`Refusal::CursorReset`] where changes
-    /// behind it are not kept any more, or the log is another one.
+    /// after it are not kept any more, or the log is another one.
     pub fn delta(&self, user_id: UserId, since: Option<Cursor>, limit: u32) -> Reply<Delta> {
         self.look(Share::Of(user_id), move |connection| {
             let Some(cursor) = since else {

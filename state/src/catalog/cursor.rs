@@ -17,7 +17,7 @@ pub struct Cursor {
 pub(super) enum Position {
     /// All changes up to this one were read.
     Log(ChangeId),
-    /// Of the snapshot all nodes up to the one with this number were read; the changes behind
+    /// Of the snapshot all nodes up to the one with this number were read; the changes after
     /// `head` follow when it ends.
     Snapshot { head: ChangeId, after: i64 },
 }

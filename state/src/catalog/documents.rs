@@ -94,7 +94,7 @@ fn admit(tree: Tree<'_>, new: &NewDocument) -> Result<(), CatalogError> {
         let is_new = replaced.version_id.is_none();
         return if is_new { Ok(()) } else { tree.refuse_other_version(wanted, replaced) };
     }
-    // Where no number fits behind the name, a taken name is refused now, and not after all
+    // Where no number fits after the name, a taken name is refused now, and not after all
     // bytes were sent.
     let must_be_free = new.on_conflict != OnConflict::Rename || path.numbered(1).is_none();
     if must_be_free && tree.is_taken(&folder, &path.filename().key(), None)? {

@@ -235,7 +235,7 @@ pub enum Refusal {
 /// Why a reader of changes has to begin anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResetReason {
-    /// The changes behind its cursor are not kept any more.
+    /// The changes after its cursor are not kept any more.
     #[error("the changes behind it are not kept any more")]
     Expired,
     /// An earlier copy of the catalog was put back: changes that it has seen may not have

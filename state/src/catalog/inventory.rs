@@ -9,7 +9,7 @@ use towline_types::{DocumentId, DocumentPath, NodeId, UserId};
 use towline_upload::Phase;
 
 impl Catalog {
-    /// The next documents behind `after`, of all users, that have or await bytes:
+    /// The next documents after `after`, of all users, that have or await bytes:
     /// uploading, publishing or completed. At most `limit`, in the order of their
     /// numbers, for going through all of them in pages.
     ///

@@ -1,6 +1,6 @@
 //! What lies in a folder, a page at a time.
 //!
-//! The entries of a folder come in the order of their keys; twins stand one behind the other.
+//! The entries of a folder come in the order of their keys; twins stand one after the other.
 //! Where all that lies below is listed, each folder comes directly before what lies in it.
 
 use super::error::CatalogError;
@@ -41,7 +41,7 @@ pub struct ListPage {
     pub next: Option<ListPosition>,
 }
 
-/// Where a page of a listing begins: behind an entry that was told, also where that is gone since.
+/// Where a page of a listing begins: after an entry that was told, also where that is gone since.
 /// Its text is opaque to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPosition {
@@ -75,7 +75,7 @@ impl FromStr for ListPosition {
 }
 
 impl Catalog {
-    /// What lies in a folder, or below it, behind that position, and at most `limit` nodes of it.
+    /// What lies in a folder, or below it, after that position, and at most `limit` nodes of it.
     /// A page with long names is shorter. The folder may lie in the trash.
     ///
     /// Refused: [`NoSuchNode`](super::Refusal::NoSuchNode),
@@ -125,7 +125,7 @@ struct Walk<'c> {
 const ROWS_AT_A_TIME: u32 = 256;
 
 impl Walk<'_> {
-    /// Goes to the place behind an entry; where it is gone, to where it would be.
+    /// Goes to the place after an entry; where it is gone, to where it would be.
     fn go_behind(&mut self, after: ListPosition, depth: Depth) -> Result<(), CatalogError> {
         let last = after.keys.len().saturating_sub(1);
         for (at, key) in after.keys.into_iter().enumerate() {

@@ -197,7 +197,7 @@ impl Catalog {
         })
     }
 
-    /// The changes of places that are under way, behind that node and in the order of their
+    /// The changes of places that are under way, after that node and in the order of their
     /// nodes' numbers, at most `limit` of them: what a start has to look at.
     pub fn moves(&self, after: Option<NodeId>, limit: u32) -> Reply<Vec<Move>> {
         self.read(move |connection| {

@@ -184,7 +184,7 @@ pub(super) fn folder_number(parent_id: Option<NodeId>) -> i64 {
     parent_id.map_or(0, NodeId::to_i64)
 }
 
-/// The first key behind those of a name and its twins. The key of a twin is that of the name,
+/// The first key after those of a name and its twins. The key of a twin is that of the name,
 /// followed by U+0001 and a number; no name has a character before U+0020.
 pub(super) fn behind_twins(key: &str) -> String {
     format!("{key}\u{2}")

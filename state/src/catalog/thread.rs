@@ -130,7 +130,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Leaves no transaction open behind a failed group, and latches where the
+    /// Leaves no transaction open after a failed group, and latches where the
     /// storage cannot be trusted any more.
     fn undo(&self, error: &CatalogError) {
         self.shared.folders.clear();

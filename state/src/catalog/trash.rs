@@ -73,7 +73,7 @@ impl FromStr for TrashPosition {
 }
 
 impl Catalog {
-    /// What a user has removed, behind that position and at most `limit` nodes of it.
+    /// What a user has removed, after that position and at most `limit` nodes of it.
     pub fn trash(
         &self,
         user_id: UserId,
@@ -111,7 +111,7 @@ impl Catalog {
         })
     }
 
-    /// Nodes that a user removed before that moment, behind that position and at most `limit` of
+    /// Nodes that a user removed before that moment, after that position and at most `limit` of
     /// them. Only rows that are in the answer are read, however much the trash holds.
     pub fn expired_trash(
         &self,
@@ -266,7 +266,7 @@ fn leaves_first(
     Ok(true)
 }
 
-/// The first entry of a folder behind that key, and its key.
+/// The first entry of a folder after that key, and its key.
 fn next_below(
     connection: &Connection,
     row: &NodeRow,

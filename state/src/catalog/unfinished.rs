@@ -31,7 +31,7 @@ pub struct UnfinishedPage {
 }
 
 impl Catalog {
-    /// Uploads behind `after` that are uploading or publishing, in the order of their numbers,
+    /// Uploads after `after` that are uploading or publishing, in the order of their numbers,
     /// and at most `limit` of them. Besides them the number of the last, where there may be
     /// more.
     ///
@@ -69,7 +69,7 @@ impl Catalog {
         })
     }
 
-    /// Those of one user behind `after`, in the order of their numbers, and at most `limit` of
+    /// Those of one user after `after`, in the order of their numbers, and at most `limit` of
     /// them: for a client that asks often.
     pub fn uploads_of(
         &self,
@@ -89,7 +89,7 @@ impl Catalog {
         })
     }
 
-    /// Uploads behind `after` that wait for bytes of which none has come since that moment,
+    /// Uploads after `after` that wait for bytes of which none has come since that moment,
     /// in the order of their numbers, and at most `limit` of them.
     pub fn quiet_since(
         &self,

@@ -28,7 +28,7 @@ pub struct Unseen {
 }
 
 impl Unseen {
-    /// A look at what has changed at or below that node behind `seen`.
+    /// A look at what has changed at or below that node after `seen`.
     #[must_use]
     pub fn behind(seen: ChangeId, root: NodeId) -> Self {
         Self { root, seen, end: None, changed: HashSet::new() }

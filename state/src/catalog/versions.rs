@@ -44,7 +44,7 @@ pub struct ExpiredVersions {
 }
 
 impl Catalog {
-    /// The versions of a file behind that document, at most `limit` of them.
+    /// The versions of a file after that document, at most `limit` of them.
     ///
     /// Refused: [`NoSuchNode`](super::Refusal::NoSuchNode).
     pub fn versions(
@@ -91,7 +91,7 @@ impl Catalog {
         })
     }
 
-    /// Versions that are not kept any longer by that rule, of the nodes behind that one; about
+    /// Versions that are not kept any longer by that rule, of the nodes after that one; about
     /// `limit` versions are looked at.
     pub fn expired_versions(
         &self,

@@ -11,7 +11,7 @@ pub(super) struct OpenBlock {
     prefix_bytes: u64,
     /// Ranges that are here behind a gap: ascending, and with a gap between them.
     beyond: Vec<Range<u64>>,
-    /// Each byte came behind the one before it, so that a hasher can have followed.
+    /// Each byte came after the one before it, so that a hasher can have followed.
     is_in_order: bool,
     /// Known once the block is whole and hashed.
     pub(super) value: Option<BlockValue>,

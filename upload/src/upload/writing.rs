@@ -155,7 +155,7 @@ impl Upload {
     /// [`unhashed`](crate::Progress::unhashed) names. Said twice is fine.
     ///
     /// # Errors
-    /// [`Refusal::SizeExceeded`] where bytes are here that lie behind that end,
+    /// [`Refusal::SizeExceeded`] where bytes are here that lie after that end,
     /// [`Refusal::OwnLimit`] where the file may not become that long,
     /// [`Refusal::FileChanged`] where another length was declared before, and where the lease
     /// is no longer in force.

@@ -17,7 +17,7 @@ const FREE_COLUMNS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Margin {
     terminal: Term,
-    /// A line was written, and the spaces behind it were left out.
+    /// A line was written, and the spaces after it were left out.
     is_line_full: AtomicBool,
 }
 

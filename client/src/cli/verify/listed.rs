@@ -80,7 +80,7 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// The next one; nothing behind the last one.
+    /// The next one; `None` after the last one.
     pub(super) async fn next(&mut self) -> Result<Option<Theirs>, CliError> {
         if let Some((place, thing)) = self.twins.pop_first() {
             return Ok(Some(Theirs { place, thing }));

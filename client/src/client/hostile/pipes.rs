@@ -67,7 +67,7 @@ async fn a_receipt_for_something_else_is_no_success() {
 
 #[tokio::test]
 async fn what_the_server_lost_is_sent_again_as_long_as_it_is_here() {
-    // The connection ends behind the last byte; then the upload is gone, or has lost bytes, or
+    // The connection ends after the last byte; then the upload is gone, or has lost bytes, or
     // has more than there are.
     for (offset, is_done) in [(None, true), (Some(0), true), (Some(3), true), (Some(6), false)] {
         let rogue =

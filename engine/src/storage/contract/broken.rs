@@ -26,7 +26,7 @@ enum Fault {
     ForgetsNames,
     /// A name that is taken is given again, as far as the caller hears.
     GivesTakenNames,
-    /// Bytes are written behind those that are there, wherever they belong.
+    /// Bytes are written after those that are there, wherever they belong.
     AppendsAlways,
     /// A document ends a byte early.
     CutsDocuments,

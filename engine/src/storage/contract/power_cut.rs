@@ -38,7 +38,7 @@ fn both_versions_are_there_behind_a_power_cut() {
     what_was_replaced_stays_replaced(Memory::new());
 }
 
-/// A folder and a file, renamed, removed and restored: each behind a power cut of its own.
+/// A folder and a file, renamed, removed and restored: each after a power cut of its own.
 pub(super) fn what_was_moved_stays_moved(subject: impl CutOff) {
     put_bytes(subject.storage(), 1, "a/b/doc", b"bytes");
     put_bytes(subject.storage(), 2, "file", b"other");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// How many bytes of a file are copied at most, when it is written to behind a sync.
+/// How many bytes of a file are copied at most, when it is written to after a sync.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Blocks in blocks of [`BLOCK_BYTES`], of which the last may be shorter. Clones share their

@@ -9,7 +9,7 @@ use crate::storage::{
 use towline_types::{DocumentId, DocumentPath, FileHash, Name, NodeId, UserId};
 
 /// Each change under one lock: no other thread sees a name between two states (P2), and what a crash leaves
-/// is the state before the call or behind it (P4).
+/// is the state before the call or after it (P4).
 impl TreeStorage for MemoryStorage {
     fn make_folder(&self, user: UserId, folder: &DocumentPath) -> Result<(), StorageError> {
         self.0.latch.refuse_if_closed()?;
