@@ -73,9 +73,9 @@ impl Tokens {
             None => {
                 if store.marked_at.is_some() {
                     tracing::warn!(
-                        "there is no key for tokens in {}; a new one is made, and no token that \
-                         was issued before is valid any more",
-                        folder.display()
+                        "there is no key at {}; a new one is made, and no token that was issued \
+                         before is valid any more",
+                        SigningKeys::first_path(folder).display()
                     );
                 }
                 SigningKeys::make_first(folder)?

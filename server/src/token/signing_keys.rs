@@ -90,6 +90,11 @@ impl SigningKeys {
         Self::read(folder)?.ok_or_else(missing)
     }
 
+    /// The file of the first key.
+    pub(super) fn first_path(folder: &Path) -> PathBuf {
+        path(folder, FIRST)
+    }
+
     /// Makes the first key. Where two processes make it at the same time, the first one wins and
     /// the other reads its key.
     ///
