@@ -38,9 +38,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_state::catalog::{Catalog, CatalogError, Reply, Store, User};
+use towline_state::catalog::{Catalog, CatalogError, IssuedToken, Reply, Standing, Store, User};
 use towline_state::state_file::StateFile;
-use towline_types::{StoreId, UserId};
+use towline_types::{StoreId, Timestamp, TokenId, UserId};
 
 /// Why an engine does not open.
 #[derive(Debug, thiserror::Error)]
@@ -230,9 +230,15 @@ impl Engine {
         self.0.shared.catalog.store()
     }
 
-    /// Looks a user up, for a door that authenticates. The answer can be waited for and polled.
-    pub fn user(&self, user: UserId) -> Reply<Option<User>> {
-        self.0.shared.catalog.user(user)
+    /// Looks a user up together with the token that was shown, for a door that authenticates. The
+    /// answer can be waited for and polled.
+    pub fn standing(&self, user: UserId, token: Option<TokenId>) -> Reply<Option<Standing>> {
+        self.0.shared.catalog.standing(user, token)
+    }
+
+    /// Records that a token is in use, once in that time. The answer need not be waited for.
+    pub fn note_token_use(&self, token: IssuedToken, now: Timestamp, every: Duration) -> Reply<()> {
+        self.0.shared.catalog.note_token_use(token, now, every)
     }
 
     /// Adds a user with the next free number, for a door that has no command line beside it. The

@@ -1,7 +1,7 @@
-//! Ends a connection when its token expires, and soon after its user was removed or the key of its
-//! token was retired.
+//! Ends a connection when its token expires, and soon after its user was removed, its token was
+//! revoked or the key of its token was retired.
 //!
-//! The catalog is asked whether the user is still there. Its answer is valid for
+//! The catalog is asked in one look whether the user is still there and the token still good. Its answer is valid for
 //! `Timings::recheck` (30 s), beginning with the login. The next question is asked after two
 //! thirds of that time, so that an answer may take 10 s. If there is no answer by the end of
 //! the 30 s, the connection is closed: a removed user must not stay connected because the
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use towline_protocol::{Code, ErrorReply};
-use towline_state::catalog::{CatalogError, Reply, User};
+use towline_state::catalog::{CatalogError, Reply, Standing, User};
 
 /// See the module's description.
 pub(crate) struct Access {
@@ -27,12 +27,37 @@ pub(crate) struct Access {
     holds_until: Instant,
     /// When the next look begins.
     next_look: Instant,
-    look: Option<Reply<Option<User>>>,
+    look: Option<Reply<Option<Standing>>>,
     timer: Pin<Box<Sleep>>,
 }
 
 /// What is said of a user who was removed.
-pub(crate) const REMOVED: &str = "this account was removed on the server";
+const REMOVED: &str = "this account was removed on the server";
+
+/// What is said of a token that was revoked.
+const REVOKED: &str = "this token was revoked on the server; ask for a new one";
+
+/// The user, where that user may be here with that token.
+///
+/// # Errors
+/// What the client is told.
+pub(crate) fn admitted(
+    standing: Option<Standing>,
+    identity: &Identity,
+) -> Result<User, ErrorReply> {
+    let unauthorized = |message| Err(ErrorReply::new(Code::Unauthorized, message));
+    match standing {
+        // Issued to an earlier user of that number, whose catalog was lost.
+        Some(Standing { user, .. }) if identity.issued_at_secs < user.created_at.as_secs() => {
+            Err(refusal(TokenError::Bad))
+        }
+        Some(Standing { user: User { removed_at: Some(_), .. }, .. }) | None => {
+            unauthorized(REMOVED)
+        }
+        Some(Standing { token_revoked_at: Some(_), .. }) => unauthorized(REVOKED),
+        Some(Standing { user, token_revoked_at: None }) => Ok(user),
+    }
+}
 
 /// The error reply that refuses a token.
 pub(crate) fn refusal(error: TokenError) -> ErrorReply {
@@ -81,7 +106,10 @@ impl Access {
                 if let Err(error) = self.token_holds() {
                     return Poll::Ready(refusal(error));
                 }
-                self.look = Some(self.server.engine.user(self.identity.user));
+                self.look = Some({
+                    let Identity { user, token, .. } = self.identity;
+                    self.server.engine.standing(user, Some(token))
+                });
                 self.timer.as_mut().reset(self.holds_until);
                 continue;
             };
@@ -91,8 +119,13 @@ impl Access {
             };
             self.look = None;
             match answer {
-                Ok(Some(user)) if user.removed_at.is_none() => self.renew(),
-                Ok(_) => return Poll::Ready(ErrorReply::new(Code::Unauthorized, REMOVED)),
+                Ok(standing) => match admitted(standing, &self.identity) {
+                    Ok(_) => {
+                        self.server.token_use.note(&self.server.engine, &self.identity);
+                        self.renew();
+                    }
+                    Err(error) => return Poll::Ready(error),
+                },
                 Err(error) => self.look_again(&error),
             }
         }

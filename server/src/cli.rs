@@ -14,6 +14,7 @@ mod settings;
 mod signals;
 mod size;
 mod store;
+mod token;
 mod trash;
 mod usage;
 mod usage_error;
@@ -25,11 +26,12 @@ pub use expire::ExpireArgs;
 pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
 pub use key::KeyArgs;
 pub use listen::{BadAddress, ListenAddress};
-pub use people::{TokenArgs, UserArgs};
+pub use people::UserArgs;
 pub use restore::RestoreArgs;
 pub use settings::ServeArgs;
 pub use size::{BadSize, MaxFileSize};
 pub use store::StoreArgs;
+pub use token::{TokenArgs, TokensArgs};
 pub use trash::TrashArgs;
 pub use usage::UsageArgs;
 pub use verify::VerifyArgs;
@@ -70,8 +72,10 @@ TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace
 enum Command {
     /// Add, list and remove users
     User(UserArgs),
-    /// Print a token for a user
+    /// Print a token for a user, or revoke one
     Token(TokenArgs),
+    /// List the tokens: when each was issued, when it ends, when it was used last
+    Tokens(TokensArgs),
     /// List the keys that sign tokens, add one, retire one
     Key(KeyArgs),
     /// Read every document back and say which are not as they were uploaded
@@ -117,7 +121,10 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match &arguments.command {
         None => serve(before).map(|()| true),
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
-        Some(Command::Token(token)) => people::token(token, &token.store.or(before)).map(|()| true),
+        Some(Command::Token(token)) => token::run(token, &token.store.or(before)).map(|()| true),
+        Some(Command::Tokens(tokens)) => {
+            token::list(tokens, &tokens.store.or(before)).map(|()| true)
+        }
         Some(Command::Key(key)) => key::run(key, &key.store.or(before)).map(|()| true),
         Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
         Some(Command::Documents(documents)) => {

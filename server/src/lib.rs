@@ -21,6 +21,7 @@ mod socket;
 mod tcp;
 mod tls;
 pub mod token;
+mod token_use;
 mod user_numbers;
 
 pub use config::{Config, Timings};

@@ -5,6 +5,7 @@ use crate::places::Places;
 use crate::shared::Shared;
 use crate::tls::{TlsError, TlsIdentity};
 use crate::token::{KeyError, Tokens};
+use crate::token_use::TokenUse;
 use crate::{Config, listener};
 use std::future::Future;
 use std::path::PathBuf;
@@ -168,6 +169,7 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
         places: Places::new(places),
         engine,
         tokens,
+        token_use: TokenUse::default(),
         tls,
         allow_plaintext,
         logins: LoginLog::default(),

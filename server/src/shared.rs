@@ -5,6 +5,7 @@ use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::tls::TlsIdentity;
 use crate::token::Tokens;
+use crate::token_use::TokenUse;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Places>,
     pub(crate) engine: Engine,
     pub(crate) tokens: Tokens,
+    pub(crate) token_use: TokenUse,
     pub(crate) tls: TlsIdentity,
     /// Whether other machines may connect without TLS.
     pub(crate) allow_plaintext: bool,

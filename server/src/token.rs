@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use towline_engine::Clock;
-use towline_state::catalog::Store;
+use towline_state::catalog::{IssuedToken, Store};
 use towline_types::{KeyId, StoreId, Timestamp, TokenId, UserId};
 
 /// Signs and checks tokens.
@@ -60,6 +60,20 @@ pub struct Identity {
     pub token: TokenId,
     /// The key that has signed it.
     pub key: KeyId,
+}
+
+impl Identity {
+    /// What the catalog keeps of the token.
+    #[must_use]
+    pub fn issued(&self) -> IssuedToken {
+        IssuedToken {
+            token_id: self.token,
+            user_id: self.user,
+            key_id: self.key,
+            issued_at: Timestamp::from_secs(self.issued_at_secs),
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 impl Tokens {

@@ -1,15 +1,13 @@
-//! `towlined user` and `towlined token`: who may upload. They work whether or not
-//! the server is running: the catalog takes short changes from several processes.
+//! `towlined user`: who may upload. It works whether or not the server is running: the catalog
+//! takes short changes from several processes.
 
 use super::output::NOT_WRITTEN;
 use super::store::StoreArgs;
 use crate::config::Timings;
-use crate::token::Tokens;
 use crate::user_numbers::UserNumbers;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use std::io::Write as _;
-use std::time::Duration;
 use towline_engine::Clock;
 use towline_engine::storage::{DataFolder, DataFolderScan};
 use towline_state::catalog::{Catalog, User};
@@ -42,28 +40,6 @@ enum UserAction {
         /// The user's name or number
         name: String,
     },
-}
-
-/// `towlined token …`
-#[derive(Debug, Args)]
-pub struct TokenArgs {
-    #[command(flatten)]
-    pub(super) store: StoreArgs,
-    /// User the token is for
-    #[arg(long, value_name = "NAME_OR_ID")]
-    user: String,
-    /// How long the token is valid
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = ttl)]
-    ttl: Duration,
-}
-
-/// How long a token is valid. A token names whole seconds, so less than one is expired at once.
-fn ttl(typed: &str) -> Result<Duration, String> {
-    let ttl = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
-    if ttl < Duration::from_secs(1) {
-        return Err("the token would be expired at once; write a time of 1s or more".to_owned());
-    }
-    Ok(ttl)
 }
 
 pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()> {
@@ -105,17 +81,8 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
     Ok(())
 }
 
-pub(super) fn token(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()> {
-    let (folder, catalog) = open(store)?;
-    let user = find(&catalog, &arguments.user)?;
-    let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
-    let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
-    writeln!(std::io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
-    catalog.close().wait()?;
-    Ok(())
-}
-
-fn open(store: &StoreArgs) -> anyhow::Result<(DataFolder, Catalog)> {
+/// The data folder, and the catalog in it.
+pub(super) fn open(store: &StoreArgs) -> anyhow::Result<(DataFolder, Catalog)> {
     let folder = store.open()?;
     let catalog = Catalog::open(folder.catalog_path())?;
     Ok((folder, catalog))
@@ -183,7 +150,7 @@ fn find_any(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
 }
 
 /// The user of that name or number, unless removed.
-fn find(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
+pub(super) fn find(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
     let user = find_any(catalog, name_or_id)?;
     if user.removed_at.is_some() {
         bail!("user {} ({}) was removed", user.user_id, user.name);

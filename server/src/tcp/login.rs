@@ -3,7 +3,7 @@
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
 use super::{Arrival, Privacy, crowded};
-use crate::access::{REMOVED, refusal};
+use crate::access::{admitted, refusal};
 use crate::places::{NoPlace, Place};
 use crate::shared::Shared;
 use crate::token::{Identity, TokenError};
@@ -115,17 +115,16 @@ async fn check<R: AsyncRead + Unpin>(
         Ok(identity) => identity,
         Err(error) => return Login::Refused(refusal(error)),
     };
-    match shared.engine.user(identity.user).await {
-        // Issued to an earlier user of that number, whose catalog was lost.
-        Ok(Some(user)) if identity.issued_at_secs < user.created_at.as_secs() => {
-            Login::Refused(refusal(TokenError::Bad))
-        }
-        Ok(Some(user)) if user.removed_at.is_none() => {
-            reader.set_limits(FrameLimits::SERVER);
-            tracing::debug!(user = user.name, client = hello.client, "logged in");
-            Login::User(user, identity)
-        }
-        Ok(_) => refused(Code::Unauthorized, REMOVED),
+    match shared.engine.standing(identity.user, Some(identity.token)).await {
+        Ok(standing) => match admitted(standing, &identity) {
+            Ok(user) => {
+                reader.set_limits(FrameLimits::SERVER);
+                shared.token_use.note(&shared.engine, &identity);
+                tracing::debug!(user = user.name, client = hello.client, "logged in");
+                Login::User(user, identity)
+            }
+            Err(error) => Login::Refused(error),
+        },
         Err(error) => {
             tracing::error!(error = log::chain(&error), "a login could not be checked");
             refused(Code::Internal, "the server could not look the user up; try again")

@@ -137,7 +137,10 @@ fn add(
     Ok(added)
 }
 
-fn by_id(connection: &Connection, user_id: UserId) -> Result<Option<User>, CatalogError> {
+pub(super) fn by_id(
+    connection: &Connection,
+    user_id: UserId,
+) -> Result<Option<User>, CatalogError> {
     one(connection, &format!("SELECT {COLUMNS} FROM users WHERE user_id = $1"), [user_id.to_i64()])
 }
 

@@ -26,6 +26,7 @@ mod random_tree;
 mod replacing;
 mod storage_failure;
 mod store;
+mod tokens;
 mod tree;
 mod unfinished;
 mod users;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use towline_protocol::request::Ping;
 use towline_protocol::{Code, Request, frame};
 use towline_server::token::SigningKeys;
-use towline_tests::process::{output, towlined};
+use towline_tests::process::{output, stdout, towlined};
 use towline_tests::raw_client::{RawClient, ZERO, find, hello};
 use towline_tests::server::TestServer;
 use towline_types::FileSize;
@@ -40,6 +40,12 @@ async fn flood(address: SocketAddr, token: String, words: Vec<u8>) -> (Instant, 
     }
     writing.abort();
     (Instant::now(), String::from_utf8_lossy(&last).into_owned())
+}
+
+/// The id that a token says.
+fn jti(token: &str) -> String {
+    let claims = jsonwebtoken::dangerous::insecure_decode::<serde_json::Value>(token);
+    claims.unwrap().claims["jti"].as_str().unwrap().to_owned()
 }
 
 /// Whether the error is in the last bytes. The error may also be lost with the connection, because
@@ -102,6 +108,40 @@ async fn a_token_that_expires_ends_its_connections() {
     let since = Instant::now();
     raw.error_on(ZERO, Code::AuthExpired).await;
     assert!(since.elapsed() < HOLDS + SLACK, "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_ends_its_connections_and_no_others() {
+    let server = server().await;
+    let mut command = towlined();
+    command.args(["token", "--user", "ada", "--data-dir"]).arg(server.site.path());
+    let token = stdout(&mut command).await.trim().to_owned();
+    let mut stays = server.client().await;
+    let question = find("nothing.bin", FileSize::try_from(5).unwrap());
+    let words = frame::control(&Request::Find(question));
+    let mut floods = Vec::new();
+    for _ in 0..3 {
+        let (address, token, words) = (server.address(), token.clone(), words.clone());
+        floods.push(tokio::spawn(flood(address, token, words)));
+    }
+    let id = jti(&token);
+    let mut command = towlined();
+    command.args(["token", "revoke", &id, "--data-dir"]).arg(server.site.path());
+    let revoked = output(&mut command).await;
+    assert!(revoked.status.success(), "{revoked:?}");
+    let since = Instant::now();
+    for flood in floods {
+        let (ended, last) = flood.await.unwrap();
+        let after = ended.saturating_duration_since(since);
+        assert!(is_said(&last, Code::Unauthorized), "{last}");
+        assert!(after < HOLDS + SLACK, "{after:?}");
+    }
+    let mut again = RawClient::connect(server.address()).await;
+    again.hello(&token).await;
+    let told = again.error(Code::Unauthorized).await.message;
+    assert!(told.contains("was revoked"), "{told}");
+    stays.ping().await;
+    server.client().await.ping().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod keys;
 mod lists;
 mod older_catalog;
 mod restore;
+mod tokens;
 
 use super::json::schema::Schema;
 use serde_json::Value;

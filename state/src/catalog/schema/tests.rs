@@ -375,3 +375,23 @@ fn the_checks_still_refuse_words_that_mean_nothing() {
     document("uploading", "rewrite", None).unwrap_err();
     document("lost", "rename", Some(1)).unwrap_err();
 }
+
+#[test]
+fn a_token_has_one_row_and_the_row_has_a_user() {
+    let mut connection = catalog_of(9);
+    add_users(&connection, 1);
+    update(&mut connection);
+    connection.pragma_update(None, "foreign_keys", "ON").unwrap();
+    let insert = |id: &str, user: i64| {
+        connection.execute(
+            "INSERT INTO tokens (token_id, user_id, key_id, issued_at, expires_at) \
+             VALUES ($1, $2, '0123456789abcdef', 1, 2)",
+            params![id, user],
+        )
+    };
+    let id = "0123456789abcdef0123456789abcdef";
+    insert(id, 1).unwrap();
+    insert(id, 1).unwrap_err();
+    insert("short", 1).unwrap_err();
+    insert(&id.replace('0', "1"), 2).unwrap_err();
+}

@@ -1,0 +1,144 @@
+//! `towlined token` and `towlined tokens`: tokens are issued, listed and revoked. They work whether
+//! or not the server is running.
+
+use super::output::{NOT_WRITTEN, Utc};
+use super::people::{find, open, users_of, who};
+use super::store::StoreArgs;
+use crate::config::Timings;
+use crate::token::Tokens;
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use std::io::{self, Write as _};
+use std::time::Duration;
+use towline_engine::Clock;
+use towline_state::catalog::{Catalog, TokenRow};
+use towline_types::Timestamp;
+
+/// `towlined token …`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// User the token is for
+    #[arg(long, value_name = "NAME_OR_ID", required = true)]
+    user: Option<String>,
+    /// How long the token is valid
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = ttl)]
+    ttl: Duration,
+    #[command(subcommand)]
+    action: Option<TokenAction>,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenAction {
+    /// Revoke a token: it is refused from then on, and its open connections end within 30 seconds
+    Revoke {
+        /// The token's id, as `towlined tokens` shows it, or its beginning
+        id: String,
+    },
+}
+
+/// `towlined tokens …`
+#[derive(Debug, Args)]
+pub struct TokensArgs {
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+    /// Only the tokens of this user
+    #[arg(long, value_name = "NAME_OR_ID")]
+    user: Option<String>,
+}
+
+/// How long a token is valid. A token names whole seconds, so less than one is expired at once.
+fn ttl(typed: &str) -> Result<Duration, String> {
+    let ttl = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
+    if ttl < Duration::from_secs(1) {
+        return Err("the token would be expired at once; write a time of 1s or more".to_owned());
+    }
+    Ok(ttl)
+}
+
+pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()> {
+    let (folder, catalog) = open(store)?;
+    match (&arguments.action, &arguments.user) {
+        (Some(TokenAction::Revoke { id }), _) => revoke(&catalog, id)?,
+        (None, Some(user)) => {
+            let user = find(&catalog, user)?;
+            let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
+            let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
+            // First the row: a token that somebody has can be revoked.
+            catalog.record_token(issued.identity.issued()).wait()?;
+            writeln!(io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
+        }
+        // The parser demands one of the two.
+        (None, None) => bail!("name the user: --user NAME"),
+    }
+    catalog.close().wait()?;
+    Ok(())
+}
+
+/// The shortest beginning of an id that is taken for it.
+const BEGINNING_CHARS: usize = 4;
+
+fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
+    let rows = catalog.tokens(None).wait()?;
+    let begins = |row: &TokenRow| row.token.token_id.to_string().starts_with(typed);
+    let mut found = rows.into_iter().flatten().filter(begins);
+    let (Some(row), true) = (found.next(), typed.len() >= BEGINNING_CHARS) else {
+        bail!("there is no token {typed}; `towlined tokens` shows their ids");
+    };
+    if found.next().is_some() {
+        bail!("more than one token begins with {typed}; write more of its id");
+    }
+    let id = row.token.token_id;
+    let now = Clock::system().now();
+    catalog.revoke_token(id, now).wait()?.with_context(|| format!("there is no token {id}"))?;
+    let user = catalog.user(row.token.user_id).wait()?;
+    let user = user.map_or_else(|| row.token.user_id.to_string(), |user| who(&user));
+    writeln!(
+        io::stdout(),
+        "revoked token {id} of {user}: new connections with it are refused from now on, and open \
+         ones end within {} s; other tokens of the user stay good",
+        Timings::default().recheck.as_secs()
+    )
+    .context(NOT_WRITTEN)
+}
+
+/// Lists the tokens, never the tokens themselves.
+pub(super) fn list(arguments: &TokensArgs, store: &StoreArgs) -> anyhow::Result<()> {
+    let folder = store.open()?;
+    let catalog = Catalog::open_to_look(folder.catalog_path())?;
+    let now = Clock::system().now();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<32}  {:<20}  {:<20}  {:<20}  LAST USED", "ID", "ISSUED", "ENDS", "STATE")
+        .context(NOT_WRITTEN)?;
+    for user in users_of(&catalog, arguments.user.as_deref())? {
+        let rows = catalog.tokens(Some(user.user_id)).wait()?;
+        if rows.is_empty() {
+            continue;
+        }
+        writeln!(out, "{}", who(&user)).context(NOT_WRITTEN)?;
+        for row in rows {
+            match row {
+                Ok(row) => writeln!(out, "{}", line(&row, user.removed_at, now)),
+                Err(error) => writeln!(io::stderr(), "towlined: {error}"),
+            }
+            .context(NOT_WRITTEN)?;
+        }
+    }
+    catalog.close().wait()?;
+    Ok(())
+}
+
+fn line(row: &TokenRow, removed_at: Option<Timestamp>, now: Timestamp) -> String {
+    let TokenRow { token, last_used_at, revoked_at } = row;
+    let state = match (revoked_at, removed_at) {
+        (Some(_), _) => "revoked",
+        (None, Some(_)) => "user removed",
+        (None, None) if token.expires_at <= now => "ended",
+        (None, None) => "good",
+    };
+    let used = last_used_at.map_or_else(|| "never".to_owned(), |at| Utc(at).to_string());
+    let (issued, ends) = (Utc(token.issued_at).to_string(), Utc(token.expires_at).to_string());
+    format!("{:<32}  {issued:<20}  {ends:<20}  {state:<20}  {used}", token.token_id.to_string())
+}

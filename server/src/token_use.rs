@@ -1,0 +1,59 @@
+//! When tokens were last used: told to the catalog at most once in some minutes for each, and never
+//! waited for.
+
+use crate::token::Identity;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use towline_engine::Engine;
+use towline_types::{Timestamp, TokenId};
+
+/// How often the catalog is told of one token. A use is known to that time.
+const EVERY: Duration = Duration::from_secs(300);
+
+/// Above this number of tokens, those that are due again are forgotten.
+const KNOWN_MAX: usize = 10_000;
+
+/// The uses that the catalog was told of.
+#[derive(Debug, Default)]
+pub(crate) struct TokenUse(Mutex<HashMap<TokenId, Timestamp>>);
+
+impl TokenUse {
+    /// A token is in use. Where the catalog has too much to do it is not told this time.
+    pub(crate) fn note(&self, engine: &Engine, identity: &Identity) {
+        let now = engine.clock().now();
+        if self.is_due(identity.token, now) {
+            drop(engine.note_token_use(identity.issued(), now, EVERY));
+        }
+    }
+
+    fn is_due(&self, token: TokenId, now: Timestamp) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = |at: &Timestamp| Duration::from_millis(now.get().abs_diff(at.get()));
+        let is_due = |at: &Timestamp| age(at) >= EVERY;
+        if told.get(&token).is_some_and(|at| !is_due(at)) {
+            return false;
+        }
+        if told.len() >= KNOWN_MAX {
+            told.retain(|_, at| !is_due(at));
+        }
+        told.insert(token, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_due_again_after_some_minutes_and_when_the_clock_was_set_back() {
+        let uses = TokenUse::default();
+        let (one, other) = (TokenId::from_bytes([1; 16]), TokenId::from_bytes([2; 16]));
+        let due = |token, seconds| uses.is_due(token, Timestamp::from_secs(seconds));
+        assert!(due(one, 1000) && due(other, 1000));
+        assert!(!due(one, 1000) && !due(one, 1299));
+        assert!(due(one, 1300) && !due(one, 1301));
+        assert!(due(one, 10) && !due(one, 11));
+    }
+}
