@@ -32,7 +32,7 @@ use crate::failure::Failure;
 use crate::route::Route;
 use crate::security::Security;
 use crate::timeouts::Timeouts;
-use crate::token::Token;
+use crate::token::{Token, TokenSource};
 use crate::transfer::attempt::Attempt;
 use crate::transfer::{AttemptContext, Transfer};
 use crate::uploads::Uploads;
@@ -68,8 +68,9 @@ pub struct Client {
     /// How many connections in a row were lost without a byte of a file received, although the
     /// login had arrived.
     in_vain: u32,
-    token: Token,
-    token_file: Option<PathBuf>,
+    token: TokenSource,
+    /// The token that was shown at the last login.
+    shown: Token,
     uploads: Uploads,
     retries: Option<u32>,
     wants_receipts: bool,
@@ -89,8 +90,8 @@ impl Client {
             was_met: false,
             has_logged_in: false,
             in_vain: 0,
-            token,
-            token_file: None,
+            shown: token.clone(),
+            token: TokenSource::new(token, None),
             uploads: Uploads::default(),
             retries: None,
             wants_receipts: false,
@@ -115,10 +116,11 @@ impl Client {
     }
 
     /// The file that the token came from. The list of unfinished uploads remembers the path, never
-    /// the token; and the file is read once more where the server refuses the token.
+    /// the token; and the file is read once more before the token ends, and where the server refuses
+    /// the token.
     #[must_use]
     pub fn token_file(mut self, path: Option<PathBuf>) -> Self {
-        self.token_file = path;
+        self.token = TokenSource::new(self.token.current(), path);
         self
     }
 
@@ -209,6 +211,7 @@ impl Client {
             // Where no server has ever answered, there may be none: the wait is shorter.
             let login = self.timeouts.ping_answer;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
+            self.shown = self.token.current();
             let mut opened =
                 Connection::open(&self.route, &self.token, self.timeouts, login).await?;
             let store = opened.welcome().server_id;
@@ -253,7 +256,7 @@ impl Client {
             server: &self.known,
             token: &self.token,
             timeouts: self.timeouts,
-            token_file: self.token_file.as_ref(),
+            token_file: self.token.file(),
             listener,
         };
         transfer.attempt(context).await

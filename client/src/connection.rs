@@ -16,6 +16,7 @@ use crate::route::greeting::Greeting;
 use crate::send_queue::{SLICES, SendQueue};
 use crate::system::in_words;
 use crate::timeouts::Timeouts;
+use crate::token::TokenWatch;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +25,16 @@ use tokio::time::{Instant, timeout_at};
 use towline_protocol::frame::{self, Decoder, FrameLimits, Part};
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::Welcome;
-use towline_protocol::request::Ping;
+use towline_protocol::request::{Ping, Reauth};
 use towline_protocol::{Channel, Reply, Request};
 use towline_types::{BlockIndex, ChainingValue, Offset};
 use transport::Transport;
 
 /// The most bytes of one write where the rate is limited.
 const LIMITED_WRITE_BYTES: usize = 1 << 20;
+
+/// The channel of the answers about tokens, and of nothing else.
+const TOKEN_CHANNEL: Channel = Channel(u32::MAX);
 
 /// A message of the server.
 #[derive(Debug)]
@@ -101,6 +105,8 @@ pub(crate) struct Connection {
     /// Writing has failed; what the server said before may still be read.
     broken: Option<io::Error>,
     channel: u32,
+    /// A later token is shown when there is one, where the server takes it.
+    token: Option<TokenWatch>,
     welcome: Welcome,
     /// The server as it signs receipts; `None` where it was not asked for them.
     issuer: Option<Arc<Issuer>>,
@@ -258,11 +264,13 @@ impl Connection {
     ///
     /// Cancel-safe, as tokio documents of `ready`.
     async fn wait_for_socket(&mut self) -> Result<(), AttemptEnd> {
-        let silence_ends = self.silence_ends();
         let now = Instant::now();
+        self.show_later_token(now);
+        let silence_ends = self.silence_ends();
         let next_piece = self.limit.as_ref().filter(|_| self.is_throttled);
         let next_piece = next_piece.map(|limit| limit.next_piece(now));
-        let until = next_piece.map_or(silence_ends, |next| next.min(silence_ends));
+        let token_due = self.token.as_ref().and_then(TokenWatch::due);
+        let until = [next_piece, token_due].into_iter().flatten().fold(silence_ends, Instant::min);
         match timeout_at(until, self.stream.ready(self.interest())).await {
             Ok(ready) => {
                 ready?;
@@ -277,6 +285,15 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Shows a later token, where the one that was shown is about to end and there is one. The answer
+    /// is not waited for: where the server does not take it, the connection ends as it would have.
+    fn show_later_token(&mut self, now: Instant) {
+        if let Some(later) = self.token.as_mut().and_then(|token| token.later(now)) {
+            let token = later.reveal().to_owned();
+            self.queue(&Request::Reauth(Reauth { channel: TOKEN_CHANNEL, token }));
+        }
     }
 
     fn interest(&self) -> Interest {
@@ -294,27 +311,32 @@ impl Connection {
     }
 
     fn decoded(&mut self) -> Result<Option<Incoming>, AttemptEnd> {
-        Ok(match self.decoder.next_part()? {
-            None => None,
-            Some(Part::Control(json)) => {
-                Some(Incoming::Reply(Reply::parse(json).map_err(|error| {
-                    AttemptEnd::Garbled(crate::failure::Failure::Protocol(format!(
-                        "not a reply: {error}"
-                    )))
-                })?))
-            }
-            Some(Part::BlockList { channel, first, values }) => {
-                Some(Incoming::BlockList { channel, first, values })
-            }
-            // The frame limits forbid both.
-            // The frame limits forbid both until bytes of files are asked for.
-            Some(Part::Block { channel, index, value }) => {
-                Some(Incoming::Block { channel, index, value })
-            }
-            Some(Part::Chunk { channel, offset, length }) => {
-                Some(Incoming::Chunk { channel, offset, length })
-            }
-        })
+        loop {
+            return Ok(match self.decoder.next_part()? {
+                None => None,
+                Some(Part::Control(json)) => {
+                    let reply = Reply::parse(json).map_err(|error| {
+                        AttemptEnd::Garbled(crate::failure::Failure::Protocol(format!(
+                            "not a reply: {error}"
+                        )))
+                    })?;
+                    if reply.channel() == TOKEN_CHANNEL {
+                        continue;
+                    }
+                    Some(Incoming::Reply(reply))
+                }
+                Some(Part::BlockList { channel, first, values }) => {
+                    Some(Incoming::BlockList { channel, first, values })
+                }
+                // The frame limits forbid both until bytes of files are asked for.
+                Some(Part::Block { channel, index, value }) => {
+                    Some(Incoming::Block { channel, index, value })
+                }
+                Some(Part::Chunk { channel, offset, length }) => {
+                    Some(Incoming::Chunk { channel, offset, length })
+                }
+            });
+        }
     }
 
     /// Writes once, as much as the socket takes. An error is kept until everything that has arrived

@@ -1,5 +1,9 @@
 //! The token that tells the server who its user is.
 
+mod source;
+
+pub(crate) use source::{TokenSource, TokenWatch};
+
 use crate::moment;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -61,6 +65,14 @@ impl Token {
     /// When the token expires, for people: `2026-11-28 at 11:00 UTC`; nothing where the token has
     /// no such time. Only the server can tell whether the time is right.
     pub(crate) fn expires_at(&self) -> Option<String> {
+        let when = UNIX_EPOCH.checked_add(self.ends_at()?)?;
+        let text = moment::in_seconds(when)?;
+        let (day, time) = text.split_once('T')?;
+        Some(format!("{day} at {} UTC", time.get(..5)?))
+    }
+
+    /// When the token says that it ends, since 1970.
+    fn ends_at(&self) -> Option<Duration> {
         #[derive(serde::Deserialize)]
         struct Claims {
             exp: u64,
@@ -68,10 +80,7 @@ impl Token {
         let claims = self.0.split('.').nth(1)?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         let Claims { exp } = serde_json::from_slice(&claims).ok()?;
-        let when = UNIX_EPOCH.checked_add(Duration::from_secs(exp))?;
-        let text = moment::in_seconds(when)?;
-        let (day, time) = text.split_once('T')?;
-        Some(format!("{day} at {} UTC", time.get(..5)?))
+        Some(Duration::from_secs(exp))
     }
 
     pub(crate) fn reveal(&self) -> &str {

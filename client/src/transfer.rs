@@ -30,7 +30,7 @@ use crate::proof::Proof;
 use crate::route::Route;
 use crate::source::Source;
 use crate::timeouts::Timeouts;
-use crate::token::Token;
+use crate::token::TokenSource;
 use crate::uploads::{Granted, Uploads};
 use headway::Headway;
 use options::PutOptions;
@@ -55,7 +55,7 @@ pub(crate) struct AttemptContext<'a> {
     pub(crate) route: &'a Route,
     /// What is known of the server at the other end.
     pub(crate) server: &'a KnownServer,
-    pub(crate) token: &'a Token,
+    pub(crate) token: &'a TokenSource,
     pub(crate) timeouts: Timeouts,
     pub(crate) token_file: Option<&'a PathBuf>,
     pub(crate) listener: Listener<'a>,

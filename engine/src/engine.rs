@@ -236,6 +236,15 @@ impl Engine {
         self.0.shared.catalog.standing(user, token)
     }
 
+    /// The same for a user who is logged in and shows another token.
+    pub fn standing_of_next(
+        &self,
+        user: UserId,
+        token: Option<TokenId>,
+    ) -> Reply<Option<Standing>> {
+        self.0.shared.catalog.standing_of_next(user, token)
+    }
+
     /// Records that a token is in use, once in that time. The answer need not be waited for.
     pub fn note_token_use(&self, token: IssuedToken, now: Timestamp, every: Duration) -> Reply<()> {
         self.0.shared.catalog.note_token_use(token, now, every)

@@ -28,6 +28,9 @@ pub enum Reply {
     /// Logged in.
     #[serde(rename = "welcome")]
     Welcome(Welcome),
+    /// The connection goes on with the other token.
+    #[serde(rename = "reauth")]
+    Reauth(Reauthenticated),
     /// The upload is made; send its chunks.
     #[serde(rename = "upload")]
     Upload(Granted),
@@ -131,6 +134,16 @@ pub struct Welcome {
     pub max_channels: u32,
     /// What else the server can do, as words.
     pub features: Vec<String>,
+}
+
+/// `{"action":"reauth","channel":0,"expires_at":1705934256000}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reauthenticated {
+    /// The channel that asked.
+    #[serde(default)]
+    pub channel: Channel,
+    /// When the token ends.
+    pub expires_at: Timestamp,
 }
 
 /// The answer to `upload`, `resume`, `join` and `withdraw`.
@@ -334,6 +347,7 @@ impl Reply {
     pub fn channel(&self) -> Channel {
         match self {
             Self::Welcome(_) => Channel::default(),
+            Self::Reauth(m) => m.channel,
             Self::Upload(m) | Self::Resume(m) | Self::Join(m) | Self::Withdraw(m) => m.channel,
             Self::Progress(m) => m.channel,
             Self::Success(m) => m.channel,

@@ -85,6 +85,8 @@ macro_rules! requests {
 requests! {
     /// Login; must be the first.
     Hello(Hello) "hello",
+    /// Another token of the same user, for the connection as it is.
+    Reauth(Reauth) "reauth",
     /// Begins a new upload.
     Upload(Upload) "upload",
     /// Continues an upload.
@@ -147,6 +149,17 @@ pub struct Hello {
     /// The client's name and version, for the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+}
+
+/// `{"action":"reauth","token":"…"}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reauth {
+    /// Of the answer; nothing else on the channel is concerned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub channel: Channel,
+    /// A JSON web token.
+    pub token: String,
 }
 
 /// `{"action":"upload","filename":"doc.pdf","filesize":1048576,"user_id":123}`

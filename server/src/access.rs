@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Reply, Standing, User};
+use towline_types::UserId;
 
 /// See the module's description.
 pub(crate) struct Access {
@@ -80,6 +81,20 @@ impl Access {
             Self { server, identity, holds_until: now, next_look: now, look: None, timer };
         access.renew();
         access
+    }
+
+    /// Whose token it is.
+    pub(crate) fn user(&self) -> UserId {
+        self.identity.user
+    }
+
+    /// Another token of the same user was found good just now: it counts from now on.
+    pub(crate) fn renew_with(&mut self, identity: Identity) {
+        self.identity = identity;
+        // It asks about the token of before.
+        self.look = None;
+        self.server.token_use.note(&self.server.engine, &self.identity);
+        self.renew();
     }
 
     /// Waits until the user may be here no longer, and says why. To be polled before

@@ -8,6 +8,7 @@ mod frame_reader;
 mod lent_reader;
 mod login;
 mod node;
+mod reauth;
 mod receipts;
 mod send_buffer;
 pub(crate) mod session;

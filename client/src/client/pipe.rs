@@ -197,7 +197,7 @@ impl Client {
 
     /// The command with which a person cancels the upload.
     fn words_to_cancel(&self, document_id: DocumentId) -> String {
-        let token = self.token_file.as_deref().map(shell_word);
+        let token = self.token.file().map(|path| shell_word(path));
         let token = token.map_or_else(String::new, |file| format!(" --token-file {file}"));
         format!("towline cancel {document_id} --to {}{token}", self.server())
     }

@@ -6,7 +6,6 @@ use crate::backoff::{Backoff, FIRST_CONTACT_WAITS};
 use crate::events::{Event, Listener, Receipt};
 use crate::failure::Failure;
 use crate::route::no_server::{NoServer, Unreached};
-use crate::token::Token;
 use crate::transfer::Transfer;
 use crate::transfer::attempt::Attempt;
 use std::time::Duration;
@@ -266,23 +265,18 @@ impl Client {
 
     /// Reads the token file again: it may have a new token.
     async fn found_new_token(&mut self) -> bool {
-        let Some(path) = self.token_file.clone() else { return false };
-        let read = tokio::task::spawn_blocking(move || Token::from_file(&path));
-        match read.await {
-            Ok(Ok(token)) if token != self.token => {
-                self.token = token;
-                self.connection = None;
-                true
-            }
-            _ => false,
+        let found = self.token.has_other_than(&self.shown).await;
+        if found {
+            self.connection = None;
         }
+        found
     }
 
     /// Adds the time at which the token has expired, where the token has one.
     fn with_end_of_token(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Refused { mut reply, kept } if reply.code == Code::AuthExpired => {
-                reply.message = match self.token.expires_at() {
+                reply.message = match self.shown.expires_at() {
                     Some(when) => format!("the token has expired on {when}"),
                     None => "the token has expired".to_owned(),
                 };

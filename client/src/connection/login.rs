@@ -8,7 +8,7 @@ use crate::route::greeting::Greeting;
 use crate::route::no_server::NoServer;
 use crate::send_queue::SendQueue;
 use crate::timeouts::Timeouts;
-use crate::token::Token;
+use crate::token::{TokenSource, TokenWatch};
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl Connection {
     /// Connects and logs in. `login` is how long the answer to the login may take.
     pub(crate) async fn open(
         route: &Route,
-        token: &Token,
+        token: &TokenSource,
         timeouts: Timeouts,
         login: Duration,
     ) -> Result<Self, AttemptEnd> {
@@ -33,6 +33,7 @@ impl Connection {
         tune(&stream, timeouts)?;
         let opening = timeout(login, Transport::open(stream, route));
         let stream = opening.await.unwrap_or(Err(NoServer::Silent.into()))?;
+        let shown = token.current();
         let mut connection = Self {
             stream,
             decoder: Decoder::new(FrameLimits::CLIENT),
@@ -48,6 +49,7 @@ impl Connection {
             is_closed: false,
             broken: None,
             channel: 0,
+            token: None,
             welcome: nothing_said(),
             issuer: None,
             round_trip: Duration::ZERO,
@@ -55,7 +57,7 @@ impl Connection {
         connection.queue(&Request::Hello(Hello {
             channel: Channel::default(),
             version: VERSION,
-            token: token.reveal().to_owned(),
+            token: shown.reveal().to_owned(),
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
         }));
         let asked = Instant::now();
@@ -68,6 +70,9 @@ impl Connection {
             Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
                 connection.round_trip = asked.elapsed();
+                if connection.knows("reauth") {
+                    connection.token = Some(TokenWatch::of(token, shown));
+                }
                 Ok(connection)
             }
             Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),

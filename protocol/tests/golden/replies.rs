@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use towline_protocol::error::{Code, ErrorReply};
 use towline_protocol::frame::{self, Channel, FrameLimits};
 use towline_protocol::reply::{
-    Blocks, Cancelled, Found, Granted, Pong, Progress, Reply, Status, Success, Unfinished,
-    UploadState, Uploads, Welcome,
+    Blocks, Cancelled, Found, Granted, Pong, Progress, Reauthenticated, Reply, Status, Success,
+    Unfinished, UploadState, Uploads, Welcome,
 };
 use towline_protocol::request::Request;
 
@@ -27,6 +27,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
             .map(str::to_owned)
             .to_vec(),
     };
+    let reauth = Reauthenticated { channel: Channel(7), expires_at: moment(1_705_934_256_000) };
     let granted = |at| Granted {
         channel: Channel(0),
         document_id: document(123),
@@ -179,6 +180,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
     };
     let mut all = vec![
         ("welcome", Reply::Welcome(welcome)),
+        ("reauth", Reply::Reauth(reauth)),
         ("upload", Reply::Upload(granted(0))),
         ("resume", Reply::Resume(granted(200_000))),
         ("join", Reply::Join(granted(196_608))),
@@ -309,7 +311,8 @@ fn every_reply_has_a_golden_frame() {
             Reply::Change(_) => 23,
             Reply::Uploads(_) => 24,
             Reply::Receipts(_) => 25,
+            Reply::Reauth(_) => 26,
         })
         .collect();
-    assert_eq!(replies, (0..26).collect());
+    assert_eq!(replies, (0..27).collect());
 }

@@ -5,13 +5,16 @@ use crate::values::*;
 use std::collections::BTreeSet;
 use towline_protocol::frame::{self, Channel, FrameLimits};
 use towline_protocol::request::{
-    Complete, DocumentRef, Find, Hello, Join, Ping, Request, Resume, Upload, Uploads, Withdraw,
+    Complete, DocumentRef, Find, Hello, Join, Ping, Reauth, Request, Resume, Upload, Uploads,
+    Withdraw,
 };
 use towline_types::{ModifiedTime, OnConflict, PermissionBits};
 
 fn requests() -> Vec<(&'static str, Request)> {
     let hello = Hello { channel: Channel(0), version: 1, token: TOKEN.into(), client: None };
     let named = Hello { client: Some("towline 0.1.0".into()), ..hello.clone() };
+    let reauth = Reauth { channel: Channel(0), token: TOKEN.into() };
+    let reauth_channel = Reauth { channel: Channel(7), ..reauth.clone() };
     let upload = Upload {
         channel: Channel(0),
         filename: "doc.pdf".into(),
@@ -105,6 +108,8 @@ fn requests() -> Vec<(&'static str, Request)> {
     let mut all = vec![
         ("hello", Request::Hello(hello)),
         ("hello-named", Request::Hello(named)),
+        ("reauth", Request::Reauth(reauth)),
+        ("reauth-channel", Request::Reauth(reauth_channel)),
         ("upload", Request::Upload(upload)),
         ("upload-full", Request::Upload(upload_full)),
         ("upload-next-version", Request::Upload(next_version)),
@@ -186,7 +191,8 @@ fn every_request_has_a_golden_frame() {
             Request::Watch(_) => 21,
             Request::Uploads(_) => 22,
             Request::Receipts(_) => 23,
+            Request::Reauth(_) => 24,
         })
         .collect();
-    assert_eq!(requests, (0..24).collect());
+    assert_eq!(requests, (0..25).collect());
 }

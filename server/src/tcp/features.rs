@@ -8,7 +8,7 @@ use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
 /// it.
-pub(crate) const FEATURES: [&str; 14] = [
+pub(crate) const FEATURES: [&str; 15] = [
     "blocks",
     "find",
     "withdraw",
@@ -23,6 +23,7 @@ pub(crate) const FEATURES: [&str; 14] = [
     "read",
     "uploads",
     "receipts",
+    "reauth",
 ];
 
 /// Lets a request pass if the features that it needs are announced.
@@ -58,6 +59,7 @@ const fn feature_of(request: &Request) -> Option<&'static str> {
         Request::Delta(_) | Request::Watch(_) => Some("changes"),
         Request::Uploads(_) => Some("uploads"),
         Request::Receipts(_) => Some("receipts"),
+        Request::Reauth(_) => Some("reauth"),
         Request::Hello(_)
         | Request::Upload(_)
         | Request::Resume(_)
@@ -159,6 +161,7 @@ mod tests {
             ("changes", r#"{"action":"watch","channel":7}"#),
             ("uploads", r#"{"action":"uploads","channel":7}"#),
             ("receipts", r#"{"action":"receipts","channel":7}"#),
+            ("reauth", r#"{"action":"reauth","channel":7,"token":"x"}"#),
         ] {
             let unknown = Err((Code::UnknownAction, None, Channel(7)));
             assert_eq!(checked(&["blocks", "find"], text), unknown, "{text}");

@@ -8,6 +8,7 @@ use super::forwarding::{drain_events, forward, forward_until, send_all};
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
 use super::login::{self, Login};
+use super::reauth::reauth;
 use super::receipts::Receipts;
 use super::send_buffer::SendBuffer;
 use super::{Arrival, crowded, translate};
@@ -282,6 +283,12 @@ where
                 Ok(Request::Hello(_)) => {
                     let error = ErrorReply::new(Code::BadState, "you are logged in already");
                     self.outgoing.push(&Reply::Error(error));
+                }
+                Ok(Request::Reauth(request)) => {
+                    match reauth(&request, &mut self.access, &self.shared).await {
+                        Ok(reply) => self.outgoing.push(&reply),
+                        Err(error) => return Some(End::Closed(error)),
+                    }
                 }
                 Ok(Request::Read(read)) => self.read(&read),
                 Ok(Request::Receipts(asked)) => self.sign_from_now_on(asked.channel),

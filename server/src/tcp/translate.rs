@@ -74,7 +74,11 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         Request::Versions(request) => tree::versions(&request),
         Request::Delta(request) => tree::delta(&request),
         Request::Watch(_) => tree::watch(),
-        Request::Hello(_) | Request::Ping(_) | Request::Read(_) | Request::Receipts(_) => {
+        Request::Hello(_)
+        | Request::Reauth(_)
+        | Request::Ping(_)
+        | Request::Read(_)
+        | Request::Receipts(_) => {
             return None;
         }
     })

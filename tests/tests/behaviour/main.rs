@@ -31,6 +31,7 @@ mod progress;
 mod reading;
 mod reading_beside_changes;
 mod reading_versions;
+mod reauth;
 mod receipts;
 mod recovery;
 mod relaxed;

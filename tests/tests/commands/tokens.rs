@@ -162,3 +162,46 @@ async fn a_token_that_expires_while_a_file_is_sent_says_when_and_what_is_kept() 
     run(resume).await.assert_done();
     server.site.assert_published(&server.user, "a.bin", &test_file);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_token_in_the_same_file_keeps_the_connection() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 236);
+    let file = cli.write("a.bin", &test_file);
+    fs::write(cli.path("token"), server.site.token(server.user.id, Duration::from_secs(10)))
+        .unwrap();
+    let mut put = cli.put(&file);
+    put.args(["--limit-rate", "2MiB", "--parallel", "1"]);
+    let mut sending = cli.start(put);
+    sending.until(|event| event["received"].as_u64() > Some(0)).await;
+    // What is in the file before the first token ends.
+    fs::write(cli.path("token"), server.site.token(server.user.id, Duration::from_secs(3600)))
+        .unwrap();
+    let outcome = sending.end().await;
+    outcome.assert_done();
+    assert_eq!(proxy.connections(), 1, "{outcome:?}");
+    server.site.assert_published(&server.user, "a.bin", &test_file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_has_ended_is_looked_for_in_its_file_before_the_command_gives_up() {
+    let server = TestServer::start().await;
+    let proxy = FaultProxy::start(server.address(), []).await;
+    proxy.otherwise(Faults { delay: Duration::from_millis(10), ..Faults::none() });
+    let cli = CliFixture::new(&server.site, &server.user, proxy.address());
+    let test_file = TestFile::new(24 * BLOCK, 237);
+    let file = cli.write("a.bin", &test_file);
+    let short = server.site.token(server.user.id, Duration::from_secs(3600));
+    fs::write(cli.path("token"), &short).unwrap();
+    let mut sending = cli.start(cli.put(&file));
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    fs::write(cli.path("token"), server.site.token(server.user.id, Duration::from_secs(86_400)))
+        .unwrap();
+    server.clock.advance(Duration::from_secs(7200));
+    proxy.otherwise(Faults::none());
+    proxy.link(0).await.cut();
+    sending.end().await.assert_done();
+    server.site.assert_published(&server.user, "a.bin", &test_file);
+}

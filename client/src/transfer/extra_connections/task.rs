@@ -8,7 +8,7 @@ use crate::connection::{Connection, Incoming, Step, WaitFor, for_channel};
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::timeouts::Timeouts;
-use crate::token::Token;
+use crate::token::TokenSource;
 use crate::transfer::chunk_sizer::{ChunkRange, ChunkSizer};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +24,7 @@ use towline_types::{BlockIndex, DocumentId, Generation};
 #[derive(Debug, Clone)]
 pub(crate) struct JoinSpec {
     pub(crate) route: Route,
-    pub(crate) token: Token,
+    pub(crate) token: TokenSource,
     pub(crate) timeouts: Timeouts,
     pub(crate) document_id: DocumentId,
     pub(crate) lease: Generation,

@@ -1,0 +1,200 @@
+//! The token that a client shows, and the file in which a later one may appear.
+
+use super::Token;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+
+/// The token of all connections of a client. Clones are the same source.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenSource(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    token: Mutex<Token>,
+    file: Option<PathBuf>,
+    /// The file is being read: connections of one client look for a later token together.
+    is_reading: AtomicBool,
+}
+
+impl TokenSource {
+    /// A token, and the file that it came from.
+    pub(crate) fn new(token: Token, file: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner { token: Mutex::new(token), file, is_reading: AtomicBool::new(false) }))
+    }
+
+    /// The token to show now.
+    pub(crate) fn current(&self) -> Token {
+        self.0.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The file that the token came from.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.0.file.as_ref()
+    }
+
+    /// Reads the file again, for a server that has refused the token: whatever other token is there
+    /// is the one to show. Says whether the token to show is another one than `refused`.
+    pub(crate) async fn has_other_than(&self, refused: &Token) -> bool {
+        let source = self.clone();
+        let read = tokio::task::spawn_blocking(move || source.read(|_, _| true));
+        read.await.is_ok() && self.current() != *refused
+    }
+
+    /// Reads the file again on another thread, for a token that is about to end: a token that ends
+    /// later is the one to show from then on.
+    pub(crate) fn look_for_later(&self) {
+        if self.0.file.is_none() || self.0.is_reading.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || {
+            source.read(|now, found| match (now.ends_at(), found.ends_at()) {
+                (Some(now), Some(found)) => found > now,
+                _ => found != now,
+            });
+            source.0.is_reading.store(false, Ordering::Release);
+        });
+    }
+
+    /// Takes the token of the file, where it is to be taken instead of the one of now. Where the
+    /// file has no token, all stays as it is.
+    fn read(&self, is_taken: impl FnOnce(&Token, &Token) -> bool) {
+        let Some(Ok(found)) = self.0.file.as_deref().map(Token::from_file) else { return };
+        let mut token = self.0.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_taken(&token, &found) {
+            *token = found;
+        }
+    }
+}
+
+/// The most time before its end at which a later token is looked for.
+const BEFORE_END_MAX: Duration = Duration::from_secs(600);
+/// The least and the most time between two looks for a later token.
+const BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// When a connection looks for a later token than the one that it has shown.
+#[derive(Debug)]
+pub(crate) struct TokenWatch {
+    source: TokenSource,
+    shown: Token,
+    /// When the next look is due; never where the token does not say its end, or has no file.
+    due: Option<Instant>,
+}
+
+impl TokenWatch {
+    /// For a connection that has shown the current token of that source.
+    pub(crate) fn of(source: &TokenSource, shown: Token) -> Self {
+        let mut watch = Self { source: source.clone(), shown, due: None };
+        watch.plan();
+        watch
+    }
+
+    /// When the next look is due.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Looks for a later token where it is time to. Returns the one to show.
+    pub(crate) fn later(&mut self, now: Instant) -> Option<Token> {
+        if self.due.is_none_or(|due| now < due) {
+            return None;
+        }
+        let current = self.source.current();
+        if current != self.shown {
+            self.shown = current.clone();
+            self.plan();
+            return Some(current);
+        }
+        self.source.look_for_later();
+        let (least, most) = BETWEEN_LOOKS;
+        let left = self.shown.ends_at().map_or(most, left_of);
+        self.due = Some(now + (left / 10).clamp(least, most));
+        None
+    }
+
+    /// The first look: when half of the time that is left has passed. What is shown then still has to
+    /// get through the queue of a slow line.
+    fn plan(&mut self) {
+        let left = self.shown.ends_at().map(left_of).filter(|_| self.source.file().is_some());
+        self.due = left.map(|left| Instant::now() + left - (left / 2).min(BEFORE_END_MAX));
+    }
+}
+
+/// How long a token that ends then is good by the clock of this machine.
+fn left_of(ends_at: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // The clock of the timer does not reach further than some centuries.
+    ends_at.saturating_sub(now).min(Duration::from_secs(u32::MAX.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    fn token(ends_in: u64, name: &str) -> Token {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{}}}"#, now + ends_in));
+        Token::new(&format!("e30.{claims}.{name}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_of_the_file_is_taken_where_it_ends_later() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = token(100, "a");
+        let source = TokenSource::new(first.clone(), Some(file.path().to_owned()));
+        let looked = async |found: &str| {
+            std::fs::write(file.path(), found).unwrap();
+            source.look_for_later();
+            while source.0.is_reading.load(Ordering::Acquire) {
+                tokio::task::yield_now().await;
+            }
+            source.current()
+        };
+        assert_eq!(looked("").await, first, "a file without a token changes nothing");
+        assert_eq!(looked(token(90, "b").reveal()).await, first);
+        let later = token(200, "c");
+        assert_eq!(looked(later.reveal()).await, later);
+        // Once a server has refused it, any other one is shown.
+        let earlier = token(90, "d");
+        std::fs::write(file.path(), earlier.reveal()).unwrap();
+        assert!(source.has_other_than(&later).await);
+        assert_eq!(source.current(), earlier);
+        assert!(!source.has_other_than(&earlier).await);
+    }
+
+    #[tokio::test]
+    async fn a_later_token_is_looked_for_before_the_end_and_shown_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = TokenSource::new(token(100, "a"), Some(file.path().to_owned()));
+        let mut watch = TokenWatch::of(&source, source.current());
+        let due = watch.due().unwrap();
+        let after = due - Instant::now();
+        assert!(after > Duration::from_secs(45) && after < Duration::from_secs(51), "{after:?}");
+        assert_eq!(watch.later(due - Duration::from_secs(1)), None);
+        assert_eq!(watch.due(), Some(due));
+        assert_eq!(watch.later(due), None);
+        let next = watch.due().unwrap();
+        assert!(next > due && next <= due + Duration::from_secs(30));
+        let later = token(5000, "b");
+        *source.0.token.lock().unwrap() = later.clone();
+        assert_eq!(watch.later(next), Some(later));
+        assert_eq!(watch.later(next), None);
+        assert!(watch.due().unwrap() > next + Duration::from_secs(1000));
+    }
+
+    #[test]
+    fn a_token_without_a_file_or_an_end_is_not_watched() {
+        let of = |token: Token, file: Option<&str>| {
+            let source = TokenSource::new(token.clone(), file.map(PathBuf::from));
+            TokenWatch::of(&source, token).due()
+        };
+        assert_eq!(of(token(100, "a"), None), None);
+        assert_eq!(of(Token::new("opaque").unwrap(), Some("/t")), None);
+        assert!(of(token(u64::MAX / 2_000_000_000, "a"), Some("/t")).is_some());
+    }
+}
