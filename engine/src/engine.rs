@@ -38,7 +38,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_state::catalog::{Catalog, CatalogError, IssuedToken, Reply, Standing, Store, User};
+use towline_state::catalog::{
+    Catalog, CatalogError, IssuedToken, Reply, Standing, Store, User, UserRef,
+};
 use towline_state::state_file::StateFile;
 use towline_types::{StoreId, Timestamp, TokenId, UserId};
 
@@ -232,17 +234,18 @@ impl Engine {
 
     /// Looks a user up together with the token that was shown, for a door that authenticates. The
     /// answer can be waited for and polled.
-    pub fn standing(&self, user: UserId, token: Option<TokenId>) -> Reply<Option<Standing>> {
+    pub fn standing(&self, user: UserRef, token: Option<TokenId>) -> Reply<Option<Standing>> {
         self.0.shared.catalog.standing(user, token)
     }
 
     /// The same for a user who is logged in and shows another token.
     pub fn standing_of_next(
         &self,
-        user: UserId,
+        logged_in: UserId,
+        user: UserRef,
         token: Option<TokenId>,
     ) -> Reply<Option<Standing>> {
-        self.0.shared.catalog.standing_of_next(user, token)
+        self.0.shared.catalog.standing_of_next(logged_in, user, token)
     }
 
     /// Records that a token is in use, once in that time. The answer need not be waited for.

@@ -8,7 +8,7 @@
 //! catalog is too busy to say so.
 
 use crate::shared::Shared;
-use crate::token::{Identity, TokenError};
+use crate::token::{Identity, TokenError, Verified};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use towline_protocol::{Code, ErrorReply};
-use towline_state::catalog::{CatalogError, Reply, Standing, User};
+use towline_state::catalog::{CatalogError, Reply, Standing, User, UserRef};
 use towline_types::UserId;
 
 /// See the module's description.
@@ -44,21 +44,35 @@ const REVOKED: &str = "this token was revoked on the server; ask for a new one";
 /// What the client is told.
 pub(crate) fn admitted(
     standing: Option<Standing>,
-    identity: &Identity,
-) -> Result<User, ErrorReply> {
+    token: &Verified,
+) -> Result<(User, Identity), ErrorReply> {
+    let user = still_admitted(standing, token.token.is_none())?;
+    // Issued to an earlier user of that number, whose catalog was lost. A name is no such number.
+    let is_of_earlier = matches!(token.user, UserRef::Number(_))
+        && token.issued_at_secs.is_some_and(|issued| issued < user.created_at.as_secs());
+    if is_of_earlier {
+        return Err(refusal(TokenError::Bad));
+    }
+    let identity = token.of(user.user_id);
+    Ok((user, identity))
+}
+
+/// The same at each later look.
+fn still_admitted(standing: Option<Standing>, of_provider: bool) -> Result<User, ErrorReply> {
     let unauthorized = |message| Err(ErrorReply::new(Code::Unauthorized, message));
     match standing {
-        // Issued to an earlier user of that number, whose catalog was lost.
-        Some(Standing { user, .. }) if identity.issued_at_secs < user.created_at.as_secs() => {
-            Err(refusal(TokenError::Bad))
-        }
-        Some(Standing { user: User { removed_at: Some(_), .. }, .. }) | None => {
+        None if of_provider => unauthorized(NO_ACCOUNT),
+        None | Some(Standing { user: User { removed_at: Some(_), .. }, .. }) => {
             unauthorized(REMOVED)
         }
         Some(Standing { token_revoked_at: Some(_), .. }) => unauthorized(REVOKED),
         Some(Standing { user, token_revoked_at: None }) => Ok(user),
     }
 }
+
+/// What is said of a good token of an identity provider, whose user is not here.
+const NO_ACCOUNT: &str = "the user of this token has no account on this server; ask its operator for \
+                          one (towlined user add NAME)";
 
 /// The error reply that refuses a token.
 pub(crate) fn refusal(error: TokenError) -> ErrorReply {
@@ -123,7 +137,7 @@ impl Access {
                 }
                 self.look = Some({
                     let Identity { user, token, .. } = self.identity;
-                    self.server.engine.standing(user, Some(token))
+                    self.server.engine.standing(user.into(), token)
                 });
                 self.timer.as_mut().reset(self.holds_until);
                 continue;
@@ -134,7 +148,7 @@ impl Access {
             };
             self.look = None;
             match answer {
-                Ok(standing) => match admitted(standing, &self.identity) {
+                Ok(standing) => match still_admitted(standing, self.identity.token.is_none()) {
                     Ok(_) => {
                         self.server.token_use.note(&self.server.engine, &self.identity);
                         self.renew();

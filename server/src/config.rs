@@ -2,6 +2,7 @@
 
 use crate::places::PlaceLimits;
 use crate::tls::TlsFiles;
+use crate::token::TrustedProvider;
 use std::path::PathBuf;
 use std::time::Duration;
 use towline_engine::EngineConfig;
@@ -20,6 +21,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Whether other machines may connect without TLS.
     pub allow_plaintext: bool,
+    /// An identity provider whose tokens are taken besides the server's own.
+    pub provider: Option<TrustedProvider>,
 }
 
 /// What is bounded in time, on each connection.
@@ -50,6 +53,7 @@ impl Config {
             timings: Timings::default(),
             tls: None,
             allow_plaintext: false,
+            provider: None,
         }
     }
 }

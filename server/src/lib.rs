@@ -29,3 +29,4 @@ pub use log::LogFormat;
 pub use places::PlaceLimits;
 pub use run::{Reloaded, Reloader, RunError, Server, run};
 pub use tls::{TlsError, TlsFiles};
+pub use token::TrustedProvider;

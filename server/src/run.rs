@@ -4,7 +4,7 @@ use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
 use crate::tls::{TlsError, TlsIdentity};
-use crate::token::{KeyError, Tokens};
+use crate::token::{KeyError, ProviderKeysError, Tokens};
 use crate::token_use::TokenUse;
 use crate::{Config, listener};
 use std::future::Future;
@@ -27,6 +27,9 @@ pub enum RunError {
     /// The key in it.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The keys of an identity provider.
+    #[error(transparent)]
+    ProviderKeys(#[from] ProviderKeysError),
     /// The key or the certificate for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -62,8 +65,10 @@ pub struct Reloader(Arc<Shared>);
 pub struct Reloaded {
     /// The fingerprint by which clients recognise the server.
     pub certificate: Result<Fingerprint, TlsError>,
-    /// The number of keys that tokens are checked with.
+    /// The number of keys of the server's own that tokens are checked with.
     pub token_keys: Result<usize, KeyError>,
+    /// How many keys of an identity provider do, where there is one.
+    pub provider_keys: Option<Result<usize, ProviderKeysError>>,
 }
 
 impl Reloader {
@@ -74,7 +79,8 @@ impl Reloader {
     pub fn reload(&self) -> Reloaded {
         let Shared { tls, tokens, .. } = &*self.0;
         let certificate = tls.reload().map(|()| tls.fingerprint());
-        Reloaded { certificate, token_keys: tokens.reload() }
+        let (token_keys, provider_keys) = (tokens.reload(), tokens.reload_provider());
+        Reloaded { certificate, token_keys, provider_keys }
     }
 }
 
@@ -160,9 +166,13 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     config.places.all = config.places.all.min(descriptors / 2);
     let limits = &mut config.engine.limits;
     limits.paused_kept_open = limits.paused_kept_open.min(descriptors / 8);
-    let Config { engine, places, timings, tls, allow_plaintext } = config;
+    let Config { engine, places, timings, tls, allow_plaintext, provider } = config;
     let engine = Engine::open(engine, runtime)?;
     let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;
+    let tokens = match provider {
+        Some(provider) => tokens.trusting(provider)?,
+        None => tokens,
+    };
     let tls = TlsIdentity::open(engine.keys_path(), tls)?;
     Ok(Shared {
         timings,

@@ -5,25 +5,33 @@
 //! its user (`sub`), its end (`exp`), its beginning (`iat`) and the store that it was issued for
 //! (`iss`): after the loss of a catalog the same user numbers may be given to other people, while
 //! the keys are still there. A token also names the key that has signed it (`kid`) and itself
-//! (`jti`). Tokens of earlier versions name neither.
+//! (`jti`). Tokens of earlier versions name neither. Where the operator trusts an identity
+//! provider, its tokens are taken as well (`provider`).
 
 mod claims;
 mod error;
 mod file;
+mod identity;
+mod jwks;
+mod provider;
 mod signing_keys;
 
 pub use error::{KeyError, TokenError};
 pub use file::write_token;
+pub use identity::{Identity, Verified};
+pub use jwks::ProviderKeysError;
+pub use provider::TrustedProvider;
 pub use signing_keys::{SigningKey, SigningKeys};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use claims::Claims;
 use jsonwebtoken::{Algorithm, Header};
+use provider::Provider;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use towline_engine::Clock;
-use towline_state::catalog::{IssuedToken, Store};
+use towline_state::catalog::{IssuedToken, Store, UserRef};
 use towline_types::{KeyId, StoreId, Timestamp, TokenId, UserId};
 
 /// Signs and checks tokens.
@@ -31,6 +39,8 @@ pub struct Tokens {
     /// The folder of the keys.
     folder: PathBuf,
     keys: RwLock<Arc<SigningKeys>>,
+    /// Whose tokens are taken besides.
+    provider: Option<Provider>,
     store_id: StoreId,
     /// Until when tokens were issued that name no store.
     without_store_until: Option<Timestamp>,
@@ -44,36 +54,8 @@ pub struct Issued {
     pub token: String,
     /// What the token says.
     pub identity: Identity,
-}
-
-/// The user whom a token names, and until when the token holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// The user.
-    pub user: UserId,
-    /// When the token was issued, in seconds since 1970.
-    pub issued_at_secs: u64,
-    /// When the token ends.
-    pub expires_at: Timestamp,
-    /// The id of the token. A token of an earlier version does not say its id; it gets one that is
-    /// made of its text.
-    pub token: TokenId,
-    /// The key that has signed it.
-    pub key: KeyId,
-}
-
-impl Identity {
-    /// What the catalog keeps of the token.
-    #[must_use]
-    pub fn issued(&self) -> IssuedToken {
-        IssuedToken {
-            token_id: self.token,
-            user_id: self.user,
-            key_id: self.key,
-            issued_at: Timestamp::from_secs(self.issued_at_secs),
-            expires_at: self.expires_at,
-        }
-    }
+    /// What the catalog keeps of it.
+    pub row: IssuedToken,
 }
 
 impl Tokens {
@@ -111,10 +93,28 @@ impl Tokens {
         Self {
             folder: folder.to_owned(),
             keys: RwLock::new(Arc::new(keys)),
+            provider: None,
             store_id: store.store_id,
             without_store_until: store.tokens_without_id_until,
             clock,
         }
+    }
+
+    /// Takes tokens of an identity provider as well. Blocks.
+    ///
+    /// # Errors
+    /// Where its keys cannot be read, or one of them is not safe.
+    pub fn trusting(self, provider: TrustedProvider) -> Result<Self, ProviderKeysError> {
+        Ok(Self { provider: Some(Provider::open(provider)?), ..self })
+    }
+
+    /// Reads the keys of the identity provider again, where there is one. Where they cannot be used,
+    /// those of before stay. Returns how many there are. Blocks.
+    ///
+    /// # Errors
+    /// As of [`trusting`](Self::trusting).
+    pub fn reload_provider(&self) -> Option<Result<usize, ProviderKeysError>> {
+        self.provider.as_ref().map(Provider::reload)
     }
 
     /// Reads the keys again, because one was added or retired. Where that fails, the earlier ones
@@ -137,6 +137,7 @@ impl Tokens {
     #[must_use]
     pub fn has_key(&self, key: KeyId) -> bool {
         self.keys().get(key).is_some()
+            || self.provider.as_ref().is_some_and(|provider| provider.has_key(key))
     }
 
     /// A token for a user that was created then.
@@ -163,31 +164,62 @@ impl Tokens {
         let header = Header { kid: Some(key.id().to_string()), ..Header::new(Algorithm::EdDSA) };
         let token =
             jsonwebtoken::encode(&header, &claims, &key.signing).map_err(|_| KeyError::NotMade)?;
+        let row = IssuedToken {
+            token_id: id,
+            user_id: user,
+            key_id: key.id(),
+            issued_at: Timestamp::from_secs(iat),
+            expires_at: Timestamp::from_secs(exp),
+        };
         let identity = Identity {
             user,
-            issued_at_secs: iat,
-            expires_at: Timestamp::from_secs(exp),
-            token: id,
+            issued_at_secs: Some(iat),
+            expires_at: row.expires_at,
+            token: Some(id),
             key: key.id(),
         };
-        Ok(Issued { token, identity })
+        Ok(Issued { token, identity, row })
     }
 
     /// Whose token it is.
     ///
     /// # Errors
     /// Where it is not good, or no longer.
-    pub fn check(&self, token: &str) -> Result<Identity, TokenError> {
+    pub fn check(&self, token: &str) -> Result<Verified, TokenError> {
         let header = claims::header(token)?;
+        let keys = self.keys();
+        let named = header.kid.as_deref().map(str::parse::<KeyId>);
+        // Keys of the server's own go before those of a provider.
+        if let Some(Ok(id)) = named
+            && let Some(key) = keys.get(id)
+        {
+            return self.check_own(token, &header, key);
+        }
+        let now = self.clock.now();
+        let of_provider = self.provider.as_ref().and_then(|one| one.check(token, &header, now));
+        if let Some(checked) = of_provider {
+            return checked;
+        }
         if header.alg != Algorithm::EdDSA {
             return Err(TokenError::Bad);
         }
-        let keys = self.keys();
-        let key = match &header.kid {
-            Some(kid) => kid.parse().ok().map(|id: KeyId| keys.get(id)).ok_or(TokenError::Bad)?,
-            None => keys.first(),
-        };
-        let key = key.ok_or_else(|| self.unknown_key(token))?;
+        match named {
+            None => match keys.first() {
+                Some(key) => self.check_own(token, &header, key),
+                None => Err(self.unknown_key(token)),
+            },
+            Some(Ok(_)) => Err(self.unknown_key(token)),
+            Some(Err(_)) => Err(TokenError::Bad),
+        }
+    }
+
+    /// The same for a token that names a key of the server's own, or none.
+    fn check_own(
+        &self,
+        token: &str,
+        header: &Header,
+        key: &SigningKey,
+    ) -> Result<Verified, TokenError> {
         let claims: Claims = claims::verified(token, &key.checking, Algorithm::EdDSA)
             .map_err(|bad| if header.kid.is_none() { self.of_no_key(token) } else { bad })?;
         let now = self.clock.now().as_secs();
@@ -206,11 +238,11 @@ impl Tokens {
         match claims {
             Claims { nbf: Some(nbf), .. } if now < nbf => Err(TokenError::Bad),
             Claims { exp, .. } if now >= exp => Err(TokenError::Expired),
-            Claims { exp, iat, .. } => Ok(Identity {
-                user,
-                issued_at_secs: iat,
+            Claims { exp, iat, .. } => Ok(Verified {
+                user: UserRef::Number(user),
+                issued_at_secs: Some(iat),
                 expires_at: Timestamp::from_secs(exp),
-                token: id,
+                token: Some(id),
                 key: key.id(),
             }),
         }

@@ -22,8 +22,10 @@ impl TokenUse {
     /// A token is in use. Where the catalog has too much to do it is not told this time.
     pub(crate) fn note(&self, engine: &Engine, identity: &Identity) {
         let now = engine.clock().now();
-        if self.is_due(identity.token, now) {
-            drop(engine.note_token_use(identity.issued(), now, EVERY));
+        // A token of an identity provider has no row.
+        let Some(token) = identity.issued() else { return };
+        if self.is_due(token.token_id, now) {
+            drop(engine.note_token_use(token, now, EVERY));
         }
     }
 

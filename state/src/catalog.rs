@@ -110,7 +110,7 @@ pub use trash::{ExpiredTrash, TrashEntry, TrashPage, TrashPosition};
 pub use unfinished::{Unfinished, UnfinishedPage};
 pub use unseen::Unseen;
 pub use usage::{Sum, Usage};
-pub use users::User;
+pub use users::{User, UserRef};
 pub use versions::{ExpiredVersions, FileVersion, VersionPage};
 
 use job::{Job, Share, Work};

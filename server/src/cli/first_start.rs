@@ -61,7 +61,7 @@ pub(super) fn welcome(
     };
     let tokens = Tokens::open(&folder.keys_path(), &catalog.store(), clock)?;
     let issued = tokens.issue(user.user_id, user.created_at, TTL)?;
-    catalog.record_token(issued.identity.issued()).wait()?;
+    catalog.record_token(issued.row).wait()?;
     let path = token_path(&folder, &user);
     write_token(&path, &issued.token)?;
     catalog.close().wait()?;

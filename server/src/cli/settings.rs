@@ -5,7 +5,7 @@ use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
-use crate::{Config, TlsFiles};
+use crate::{Config, TlsFiles, TrustedProvider};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -36,7 +36,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, log_format, allow_plaintext, tls_cert, tls_key, keep_trash, keep_versions, keep_changes, and reserve,
+    /// require_store, log_format, allow_plaintext, tls_cert, tls_key, token_keys,
+    /// token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user. Options on the command line
     /// override it
@@ -64,6 +65,15 @@ pub struct ServeArgs {
     /// The private key of --tls-cert, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Also take the tokens of an identity provider, whose keys are in this file: a JSON web key set
+    #[arg(long, value_name = "FILE")]
+    pub token_keys: Option<PathBuf>,
+    /// Take only tokens of the provider that name this issuer (iss)
+    #[arg(long, value_name = "ISSUER")]
+    pub token_issuer: Option<String>,
+    /// Take only tokens of the provider that are for this audience (aud)
+    #[arg(long, value_name = "AUDIENCE")]
+    pub token_audience: Option<String>,
     /// How long that is kept which its user does not see any more.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -86,6 +96,9 @@ struct File {
     allow_plaintext: bool,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    token_keys: Option<PathBuf>,
+    token_issuer: Option<String>,
+    token_audience: Option<String>,
     /// Disk space that uploads never claim.
     #[serde(default, deserialize_with = "text_or_integer")]
     reserve: Option<Size>,
@@ -169,6 +182,7 @@ impl ServeArgs {
             Some((certificate, key)) => Some(TlsFiles { certificate, key }),
             None => file.tls()?,
         };
+        config.provider = self.provider(&file)?;
         let places = &mut config.places;
         places.all = file.max_connections.unwrap_or(places.all);
         places.per_user = file.max_connections_per_user.unwrap_or(places.per_user);
@@ -180,6 +194,23 @@ impl ServeArgs {
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         let log_format = self.log_format.or(file.log_format).unwrap_or_default();
         Ok(Settings { listen, config, log_format })
+    }
+}
+
+impl ServeArgs {
+    /// The identity provider. What its tokens have to name means nothing without its keys.
+    fn provider(&self, file: &File) -> anyhow::Result<Option<TrustedProvider>> {
+        let issuer = self.token_issuer.clone().or_else(|| file.token_issuer.clone());
+        let audience = self.token_audience.clone().or_else(|| file.token_audience.clone());
+        match self.token_keys.clone().or_else(|| file.token_keys.clone()) {
+            Some(keys) => Ok(Some(TrustedProvider { keys, issuer, audience })),
+            None if issuer.is_none() && audience.is_none() => Ok(None),
+            None => {
+                let message = "token_issuer and token_audience belong to token_keys: name the file \
+                               with the keys of the identity provider";
+                Err(UsageError(message.to_owned()).into())
+            }
+        }
     }
 }
 

@@ -103,4 +103,17 @@ fn tell(reloaded: &Reloaded) {
             "the keys of tokens were not read again, and those of before are used"
         ),
     }
+    match &reloaded.provider_keys {
+        Some(Ok(count)) => tracing::info!(
+            signal = "SIGHUP",
+            count,
+            "the keys of the identity provider were read again"
+        ),
+        Some(Err(error)) => tracing::warn!(
+            signal = "SIGHUP",
+            %error,
+            "the keys of the identity provider were not read again, and those of before are used"
+        ),
+        None => {}
+    }
 }

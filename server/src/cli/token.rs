@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()
             let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
             let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
             // First the row: a token that somebody has can be revoked.
-            catalog.record_token(issued.identity.issued()).wait()?;
+            catalog.record_token(issued.row).wait()?;
             writeln!(io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
         }
         // The parser demands one of the two.

@@ -111,13 +111,13 @@ async fn check<R: AsyncRead + Unpin>(
     if hello.token.len() > TOKEN_BYTES_MAX {
         return Login::Refused(refusal(TokenError::Bad));
     }
-    let identity = match shared.tokens.check(&hello.token) {
-        Ok(identity) => identity,
+    let token = match shared.tokens.check(&hello.token) {
+        Ok(token) => token,
         Err(error) => return Login::Refused(refusal(error)),
     };
-    match shared.engine.standing(identity.user, Some(identity.token)).await {
-        Ok(standing) => match admitted(standing, &identity) {
-            Ok(user) => {
+    match shared.engine.standing(token.user.clone(), token.token).await {
+        Ok(standing) => match admitted(standing, &token) {
+            Ok((user, identity)) => {
                 reader.set_limits(FrameLimits::SERVER);
                 shared.token_use.note(&shared.engine, &identity);
                 tracing::debug!(user = user.name, client = hello.client, "logged in");

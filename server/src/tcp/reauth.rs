@@ -43,12 +43,13 @@ async fn checked(token: &str, user: UserId, shared: &Shared) -> Result<Identity,
     if token.len() > TOKEN_BYTES_MAX {
         return Err(refusal(TokenError::Bad));
     }
-    let identity = shared.tokens.check(token).map_err(refusal)?;
-    if identity.user != user {
-        return Err(ErrorReply::new(Code::WrongUser, "this token is of another user"));
-    }
-    match shared.engine.standing_of_next(user, Some(identity.token)).await {
-        Ok(standing) => admitted(standing, &identity).map(|_| identity),
+    let token = shared.tokens.check(token).map_err(refusal)?;
+    match shared.engine.standing_of_next(user, token.user.clone(), token.token).await {
+        // Whether another user is there is not for this one to know.
+        Ok(standing) if standing.as_ref().is_none_or(|found| found.user.user_id != user) => {
+            Err(ErrorReply::new(Code::WrongUser, "this token is of another user"))
+        }
+        Ok(standing) => admitted(standing, &token).map(|(_, identity)| identity),
         Err(error) => {
             tracing::error!(error = log::chain(&error), "a token could not be checked");
             Err(ErrorReply::new(

@@ -39,11 +39,14 @@ fn eddsa() -> Header {
 fn a_token_is_good_until_it_ends() {
     let folder = tempfile::tempdir().unwrap();
     let issuing = tokens(folder.path(), 1000);
-    let Issued { token, identity } =
+    let Issued { token, identity, row } =
         issuing.issue(user(7), Timestamp::MIN, Duration::from_secs(60)).unwrap();
-    assert_eq!((identity.user, identity.issued_at_secs), (user(7), 1000));
+    assert_eq!((identity.user, identity.issued_at_secs), (user(7), Some(1000)));
     assert_eq!(identity.expires_at, Timestamp::from_secs(1060));
-    assert_eq!(tokens(folder.path(), 1059).check(&token), Ok(identity));
+    assert_eq!(identity.issued(), Some(row));
+    let checked = tokens(folder.path(), 1059).check(&token).unwrap();
+    assert_eq!(checked.user, UserRef::Number(user(7)));
+    assert_eq!(checked.of(user(7)), identity);
     let other = issuing.issue(user(7), Timestamp::MIN, Duration::from_secs(60)).unwrap();
     assert_ne!(other.identity.token, identity.token, "each token has an id of its own");
     assert_eq!(tokens(folder.path(), 1060).check(&token), Err(TokenError::Expired));
@@ -123,7 +126,7 @@ fn a_token_is_never_issued_before_its_user_was_created() {
     let created_at = Timestamp::from_secs(4000);
     let token = tokens.issue(user(1), created_at, Duration::from_secs(60)).unwrap();
     let identity = tokens.check(&token.token).unwrap();
-    assert_eq!(identity.issued_at_secs, 4000);
+    assert_eq!(identity.issued_at_secs, Some(4000));
     assert_eq!(identity.expires_at, Timestamp::from_secs(1060));
 }
 

@@ -4,7 +4,7 @@
 use super::error::CatalogError;
 use super::job::Share;
 use super::row::NamedRow;
-use super::users::{User, by_id};
+use super::users::{User, UserRef, by_ref};
 use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::time::Duration;
@@ -106,27 +106,28 @@ impl Catalog {
 
     /// Looks the user of a token up together with the token, for a login and for the looks at
     /// whether its connection may stay.
-    pub fn standing(&self, user: UserId, token: Option<TokenId>) -> Reply<Option<Standing>> {
-        self.look(Share::Users, move |connection| standing(connection, user, token))
+    pub fn standing(&self, user: UserRef, token: Option<TokenId>) -> Reply<Option<Standing>> {
+        self.look(Share::Users, move |connection| standing(connection, &user, token))
     }
 
     /// The same for a user who is logged in and shows another token: it takes turns with what
     /// this user asks otherwise, so that no user can hold up the logins of others.
     pub fn standing_of_next(
         &self,
-        user: UserId,
+        logged_in: UserId,
+        user: UserRef,
         token: Option<TokenId>,
     ) -> Reply<Option<Standing>> {
-        self.look(Share::Of(user), move |connection| standing(connection, user, token))
+        self.look(Share::Of(logged_in), move |connection| standing(connection, &user, token))
     }
 }
 
 fn standing(
     connection: &Connection,
-    user: UserId,
+    user: &UserRef,
     token: Option<TokenId>,
 ) -> Result<Option<Standing>, CatalogError> {
-    let Some(user) = by_id(connection, user)? else { return Ok(None) };
+    let Some(user) = by_ref(connection, user)? else { return Ok(None) };
     let row = match token {
         Some(token) => by_token(connection, token)?,
         None => None,

@@ -30,6 +30,33 @@ pub struct User {
     pub removed_at: Option<Timestamp>,
 }
 
+/// How a user is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserRef {
+    /// By the number.
+    Number(UserId),
+    /// By the name.
+    Name(String),
+}
+
+impl UserRef {
+    /// What a text names that another program has written: a number in the one spelling that it has
+    /// here, or what can be the name of a user.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.parse::<UserId>() {
+            Ok(number) => (number.to_string() == text).then_some(Self::Number(number)),
+            Err(_) => is_user_name(text).then(|| Self::Name(text.to_owned())),
+        }
+    }
+}
+
+impl From<UserId> for UserRef {
+    fn from(number: UserId) -> Self {
+        Self::Number(number)
+    }
+}
+
 impl Catalog {
     /// Adds a user, under a number of the caller's choice or the next free one.
     ///
@@ -137,10 +164,17 @@ fn add(
     Ok(added)
 }
 
-pub(super) fn by_id(
+pub(super) fn by_ref(
     connection: &Connection,
-    user_id: UserId,
+    user: &UserRef,
 ) -> Result<Option<User>, CatalogError> {
+    match user {
+        UserRef::Number(number) => by_id(connection, *number),
+        UserRef::Name(name) => by_name(connection, name),
+    }
+}
+
+fn by_id(connection: &Connection, user_id: UserId) -> Result<Option<User>, CatalogError> {
     one(connection, &format!("SELECT {COLUMNS} FROM users WHERE user_id = $1"), [user_id.to_i64()])
 }
 

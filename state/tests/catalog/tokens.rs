@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fixture, at, user};
 use std::time::Duration;
-use towline_state::catalog::{IssuedToken, Standing, TokenRow};
+use towline_state::catalog::{IssuedToken, Standing, TokenRow, UserRef};
 use towline_types::{KeyId, TokenId};
 
 const MINUTES: Duration = Duration::from_secs(300);
@@ -59,8 +59,10 @@ fn one_look_tells_of_the_user_and_of_the_token() {
     let (one, other) = (token(&f, 1), token(&f, 2));
     f.catalog.record_token(one).wait().unwrap();
     let look = |token: IssuedToken| {
-        let found = f.catalog.standing(f.user, Some(token.token_id)).wait().unwrap().unwrap();
-        let next = f.catalog.standing_of_next(f.user, Some(token.token_id)).wait().unwrap();
+        let found =
+            f.catalog.standing(f.user.into(), Some(token.token_id)).wait().unwrap().unwrap();
+        let name = UserRef::Name("ann".to_owned());
+        let next = f.catalog.standing_of_next(f.user, name, Some(token.token_id)).wait().unwrap();
         assert_eq!(next.as_ref(), Some(&found));
         found
     };
@@ -81,7 +83,7 @@ fn one_look_tells_of_the_user_and_of_the_token() {
     assert_eq!(look(one), standing(Some(at(50))));
     f.catalog.remove_user(f.user, at(80)).wait().unwrap();
     assert_eq!(look(other).user.removed_at, Some(at(80)));
-    assert_eq!(f.catalog.standing(user(77), None).wait().unwrap(), None);
+    assert_eq!(f.catalog.standing(user(77).into(), None).wait().unwrap(), None);
 }
 
 #[test]

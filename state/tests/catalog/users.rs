@@ -1,7 +1,7 @@
 //! Users are added, found and removed; numbers and names are never given twice.
 
 use crate::fixture::{Fixture, at, refusal, user};
-use towline_state::catalog::{Refusal, User};
+use towline_state::catalog::{Refusal, User, UserRef};
 
 #[test]
 fn users_are_found_by_number_and_by_name() {
@@ -86,4 +86,15 @@ fn a_user_edited_by_hand_is_named_and_the_others_are_listed() {
     assert_eq!(users.pop().unwrap().unwrap().name, "bob");
     let error = users.pop().unwrap().unwrap_err().to_string();
     assert!(error.contains("user 1") && error.contains("name"), "{error}");
+}
+
+#[test]
+fn a_number_has_one_spelling_and_a_name_is_one_that_a_user_can_have() {
+    assert_eq!(UserRef::parse("7"), Some(UserRef::Number(user(7))));
+    assert_eq!(UserRef::parse("ada.b-c"), Some(UserRef::Name("ada.b-c".to_owned())));
+    for text in
+        ["", "0", "07", "+7", "-7", " 7", "99999999999999999999", "a b", "1' OR 1=1", "../x"]
+    {
+        assert_eq!(UserRef::parse(text), None, "{text}");
+    }
 }

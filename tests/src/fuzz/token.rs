@@ -13,7 +13,7 @@ use towline_engine::Clock;
 use towline_protocol::request::Hello;
 use towline_protocol::{Channel, Request};
 use towline_server::token::{Identity, TokenError, Tokens};
-use towline_state::catalog::Store;
+use towline_state::catalog::{Store, UserRef};
 use towline_types::{Timestamp, UserId};
 
 /// A key that is not secret: the corpus has tokens signed with it. PKCS#8 around the bytes 1 to 32.
@@ -66,7 +66,8 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
         let earlier = format!(r#"{{"sub":"{user}","iat":{at},"exp":{}}}"#, at + ttl);
         let earlier = signed(&key, HEADER, earlier.as_bytes());
         let token = Tokens::id_of_text(&earlier);
-        all.insert(earlier, good_for(Identity { token, ..issued.identity }));
+        let identity = Identity { token: Some(token), ..issued.identity };
+        all.insert(earlier, good_for(identity));
         all.insert(issued.token, good_for(issued.identity));
     }
     Desk { tokens: tokens_at(NOW), key, issued: all }
@@ -90,11 +91,19 @@ fn check(token: &str) {
     let hello = Hello { channel: Channel(0), version: 1, token, client: None };
     let json = serde_json::to_vec(&Request::Hello(hello.clone())).expect("a message is JSON");
     assert_eq!(Request::parse(&json), Ok(Request::Hello(hello.clone())), "the token arrives");
-    let found = DESK.tokens.check(&hello.token);
+    let found = checked(&hello.token);
     match DESK.issued.get(&hello.token) {
         Some(expected) => assert_eq!(found, *expected, "{:?}", hello.token),
         None => assert!(is_refused(found), "{:?}: {found:?}", hello.token),
     }
+}
+
+/// The check of a token, for the user that it names by number.
+fn checked(token: &str) -> Result<Identity, TokenError> {
+    DESK.tokens.check(token).map(|found| match found.user {
+        UserRef::Number(user) => found.of(user),
+        UserRef::Name(_) => panic!("the server's own tokens name no user by name"),
+    })
 }
 
 /// Whether a token is answered as one that was never good.
@@ -133,7 +142,7 @@ fn signed(key: &EncodingKey, header: &[u8], claims: &[u8]) -> String {
 
 /// Checks claims that are signed with the right key.
 fn check_claims(claims: &[u8]) {
-    let found = DESK.tokens.check(&signed(&DESK.key, HEADER, claims));
+    let found = checked(&signed(&DESK.key, HEADER, claims));
     if is_refused(found) {
         return;
     }

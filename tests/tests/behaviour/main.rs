@@ -28,6 +28,7 @@ mod parallel;
 mod parallel_put;
 mod places;
 mod progress;
+mod provider_tokens;
 mod reading;
 mod reading_beside_changes;
 mod reading_versions;

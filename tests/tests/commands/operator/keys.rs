@@ -3,8 +3,9 @@
 
 use super::{failed, said};
 use rustix::process::Signal;
+use std::path::Path;
 use towline_protocol::Code;
-use towline_tests::process::ServerProcess;
+use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::raw_client::RawClient;
 use towline_tests::site::Site;
 
@@ -70,4 +71,42 @@ async fn a_key_is_replaced_without_shutting_a_user_out() {
     for token in [before, after] {
         assert!(!said.iter().any(|line| line.contains(&token)), "a token is in the log");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_identity_provider_are_read_at_the_start_and_at_sighup() {
+    let site = Site::new();
+    site.add_user("ada").await;
+    let fixture = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/provider_tokens").join(name)
+    };
+    let keys = site.outside().join("keys.json");
+    let typed = keys.display().to_string();
+    let start = async |arguments: &[&str]| {
+        let ended =
+            Launch::over(&site).arguments(arguments).try_start().await.expect_err("refused");
+        (ended.status.and_then(|status| status.code()), ended.said.join("\n"))
+    };
+    let (code, said) = start(&["--token-issuer", "https://id.example"]).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("token_keys"), "{said}");
+    let (code, said) = start(&["--token-keys", &typed]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&typed), "{said}");
+    std::fs::copy(fixture("weak_key.json"), &keys).unwrap();
+    let (code, said) = start(&["--token-keys", &typed]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("1024 bits"), "{said}");
+
+    std::fs::copy(fixture("keys.json"), &keys).unwrap();
+    let settings = site.settings(&format!(
+        "token_keys = {typed:?}\ntoken_issuer = \"https://id.example\"\ntoken_audience = \"towline\""
+    ));
+    let server = Launch::over(&site).settings(&settings).start().await;
+    server.signal(Signal::HUP);
+    server.says_in_one_line(&["identity provider were read again", "count=4"]).await;
+    std::fs::write(&keys, "half of it").unwrap();
+    server.signal(Signal::HUP);
+    server.says_in_one_line(&["identity provider were not read again", &typed]).await;
+    server.gone().await;
 }

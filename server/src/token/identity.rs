@@ -1,0 +1,59 @@
+//! Who a token speaks for, and until when.
+
+use towline_state::catalog::{IssuedToken, UserRef};
+use towline_types::{KeyId, Timestamp, TokenId, UserId};
+
+/// What a token says whose signature and times are good. Whether there is such a user is for the
+/// catalog to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The user.
+    pub user: UserRef,
+    /// When the token was issued, in seconds since 1970, where it says so.
+    pub issued_at_secs: Option<u64>,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+    /// A token of this server's own. One of before, which does not say its id, has one that is made
+    /// of its text.
+    pub token: Option<TokenId>,
+    /// The key that has signed it.
+    pub key: KeyId,
+}
+
+impl Verified {
+    /// The same for the user that the catalog has found.
+    #[must_use]
+    pub const fn of(&self, user: UserId) -> Identity {
+        let Self { issued_at_secs, expires_at, token, key, .. } = *self;
+        Identity { user, issued_at_secs, expires_at, token, key }
+    }
+}
+
+/// The user of a connection, and what its token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// As in [`Verified`].
+    pub issued_at_secs: Option<u64>,
+    /// When the token ends.
+    pub expires_at: Timestamp,
+    /// As in [`Verified`].
+    pub token: Option<TokenId>,
+    /// The key that has signed it.
+    pub key: KeyId,
+}
+
+impl Identity {
+    /// What the catalog keeps of the token: nothing of one that another has issued.
+    #[must_use]
+    pub fn issued(&self) -> Option<IssuedToken> {
+        Some(IssuedToken {
+            token_id: self.token?,
+            user_id: self.user,
+            key_id: self.key,
+            issued_at: Timestamp::from_secs(self.issued_at_secs?),
+            expires_at: self.expires_at,
+        })
+    }
+}
