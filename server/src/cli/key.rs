@@ -2,12 +2,16 @@
 //! running. A running server reads its keys again at SIGHUP.
 
 use super::output::{NOT_WRITTEN, Utc};
+use super::people::open;
 use super::store::StoreArgs;
 use crate::token::SigningKeys;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use std::fmt;
 use std::io::Write as _;
 use std::time::UNIX_EPOCH;
+use towline_engine::Clock;
+use towline_state::catalog::{Catalog, TokenRow};
 use towline_types::{KeyId, Timestamp};
 
 /// `towlined key …`
@@ -29,6 +33,9 @@ enum KeyAction {
     Retire {
         /// The key's id, as `key list` shows it
         id: KeyId,
+        /// Also where tokens of the key are still good: their users are shut out
+        #[arg(long)]
+        now: bool,
     },
 }
 
@@ -36,8 +43,40 @@ enum KeyAction {
 const TELL_SERVER: &str =
     "a server that runs reads its keys when you send it SIGHUP (systemctl reload towlined)";
 
+/// The tokens of a key that are still good: how many, and until when the last of them.
+struct GoodTokens {
+    count: u64,
+    until: Timestamp,
+}
+
+impl GoodTokens {
+    fn of(catalog: &Catalog, key: KeyId) -> anyhow::Result<Self> {
+        let now = Clock::system().now();
+        let mut good = Self { count: 0, until: Timestamp::MIN };
+        for row in catalog.tokens(None).wait()?.into_iter().flatten() {
+            let TokenRow { token, revoked_at, .. } = row;
+            if token.key_id == key && revoked_at.is_none() && token.expires_at > now {
+                good.count += 1;
+                good.until = good.until.max(token.expires_at);
+            }
+        }
+        Ok(good)
+    }
+}
+
+impl fmt::Display for GoodTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => f.write_str("no good tokens"),
+            1 => write!(f, "1 good token, until {}", Utc(self.until)),
+            count => write!(f, "{count} good tokens, the last one until {}", Utc(self.until)),
+        }
+    }
+}
+
 pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> {
-    let keys = store.open()?.keys_path();
+    let (folder, catalog) = open(store)?;
+    let keys = folder.keys_path();
     let mut out = std::io::stdout().lock();
     match &arguments.action {
         KeyAction::List => {
@@ -48,7 +87,9 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
                 let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
                 let made = made.map(|made| Utc(Timestamp::from_secs(made.as_secs())).to_string());
                 let made = made.unwrap_or_default();
-                writeln!(out, "{}  {does:<6}  {made}", key.id()).context(NOT_WRITTEN)?;
+                let good = GoodTokens::of(&catalog, key.id())?;
+                writeln!(out, "{}  {does:<6}  {made:<20}  {good}", key.id())
+                    .context(NOT_WRITTEN)?;
             }
         }
         KeyAction::Add => {
@@ -61,8 +102,17 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
             )
             .context(NOT_WRITTEN)?;
         }
-        KeyAction::Retire { id } => {
-            SigningKeys::find(&keys)?.retire(&keys, *id)?;
+        KeyAction::Retire { id, now } => {
+            let all = SigningKeys::find(&keys)?;
+            let good = GoodTokens::of(&catalog, *id)?;
+            let may_go = all.get(*id).is_some() && all.signer().id() != *id;
+            if may_go && good.count > 0 && !now {
+                bail!(
+                    "key {id} has {good}; give their users new tokens first (`towlined tokens` shows \
+                     them), or shut these users out with --now"
+                );
+            }
+            all.retire(&keys, *id)?;
             writeln!(
                 out,
                 "retired key {id}: its tokens are good no longer\n\
@@ -71,5 +121,6 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
             .context(NOT_WRITTEN)?;
         }
     }
+    catalog.close().wait()?;
     Ok(())
 }

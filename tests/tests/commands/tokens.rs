@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use towline_tests::cli_fixture::{CliFixture, run};
@@ -193,12 +193,17 @@ async fn a_token_that_has_ended_is_looked_for_in_its_file_before_the_command_giv
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     let test_file = TestFile::new(24 * BLOCK, 237);
     let file = cli.write("a.bin", &test_file);
-    let short = server.site.token(server.user.id, Duration::from_secs(3600));
-    fs::write(cli.path("token"), &short).unwrap();
+    let token = |hours: u64| server.site.token(server.user.id, Duration::from_secs(hours * 3600));
+    fs::write(cli.path("first"), token(1)).unwrap();
+    fs::write(cli.path("second"), token(24)).unwrap();
+    // The file is a link, which is made to lead elsewhere.
+    fs::remove_file(cli.path("token")).unwrap();
+    symlink(cli.path("first"), cli.path("token")).unwrap();
     let mut sending = cli.start(cli.put(&file));
     sending.until(|event| event["durable"].as_u64() > Some(0)).await;
-    fs::write(cli.path("token"), server.site.token(server.user.id, Duration::from_secs(86_400)))
-        .unwrap();
+    symlink(cli.path("second"), cli.path("next")).unwrap();
+    fs::rename(cli.path("next"), cli.path("token")).unwrap();
+    fs::remove_file(cli.path("first")).unwrap();
     server.clock.advance(Duration::from_secs(7200));
     proxy.otherwise(Faults::none());
     proxy.link(0).await.cut();

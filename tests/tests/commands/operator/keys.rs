@@ -49,7 +49,14 @@ async fn a_key_is_replaced_without_shutting_a_user_out() {
 
     let refused = failed(&site, &["key", "retire", new]).await;
     assert!(refused.contains("signs new tokens") && refused.contains("key add"), "{refused}");
-    let retired = said(&site, &["key", "retire", old]).await;
+    // A token of the old key is still good.
+    let kept = failed(&site, &["key", "retire", old]).await;
+    assert!(kept.contains("1 good token, until") && kept.contains("--now"), "{kept}");
+    let listed = said(&site, &["key", "list"]).await;
+    assert_eq!(listed.matches("1 good token, until").count(), 2, "{listed}");
+    let ids = said(&site, &["tokens"]).await;
+    assert_eq!(ids.matches(" good ").count(), 2, "{ids}");
+    let retired = said(&site, &["key", "retire", old, "--now"]).await;
     assert!(retired.contains("SIGHUP"), "{retired}");
     let refused = failed(&site, &["key", "retire", old]).await;
     assert!(refused.contains("there is no key") && refused.contains("key list"), "{refused}");
