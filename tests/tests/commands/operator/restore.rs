@@ -164,3 +164,25 @@ async fn what_is_no_backup_and_what_is_no_place_for_it_is_refused_and_nothing_is
     assert!(refused.contains("catalog"), "{refused}");
     assert!(!empty.join("state/catalog.db").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_cut_off_between_two_keys_is_finished_by_the_next() {
+    let site = Site::new();
+    site.add_user("ada").await;
+    ServerProcess::start(&site).await.gone().await;
+    said(&site, &["key", "add"]).await;
+    let from = backup(&site, "backup").await;
+    let key = |name: &str| site.path().join("keys").join(name);
+    let first = fs::read(key("ed25519.pk8")).unwrap();
+    // What is there where the last key was not copied yet.
+    fs::rename(site.path().join("state"), site.path().join("state.lost")).unwrap();
+    fs::remove_file(key("ed25519.pk8")).unwrap();
+    said(&site, &restore_arguments(&from)).await;
+    assert_eq!(fs::read(key("ed25519.pk8")).unwrap(), first);
+    // A key that is not of the backup stays, and none is added to it.
+    fs::rename(site.path().join("state"), site.path().join("state.again")).unwrap();
+    fs::remove_file(key("ed25519.pk8")).unwrap();
+    fs::rename(key("ed25519-2.pk8"), key("ed25519-3.pk8")).unwrap();
+    said(&site, &restore_arguments(&from)).await;
+    assert!(!key("ed25519.pk8").exists() && key("ed25519-3.pk8").exists());
+}
