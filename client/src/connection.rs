@@ -105,7 +105,7 @@ pub(crate) struct Connection {
     /// Writing has failed; what the server said before may still be read.
     broken: Option<io::Error>,
     channel: u32,
-    /// A later token is shown when there is one, where the server takes it.
+    /// Watches for a later token; absent where the server takes none on an open connection.
     token: Option<TokenWatch>,
     welcome: Welcome,
     /// The server as it signs receipts; `None` where it was not asked for them.
@@ -287,8 +287,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows a later token, where the one that was shown is about to end and there is one. The answer
-    /// is not waited for: where the server does not take it, the connection ends as it would have.
+    /// Shows a later token, where the one that was shown is about to end and there is a later one.
+    /// The answer is not waited for: where the server does not take the token, the connection ends
+    /// as it would have ended without it.
     fn show_later_token(&mut self, now: Instant) {
         if let Some(later) = self.token.as_mut().and_then(|token| token.later(now)) {
             let token = later.reveal().to_owned();

@@ -38,7 +38,7 @@ const REMOVED: &str = "this account was removed on the server";
 /// What is said of a token that was revoked.
 const REVOKED: &str = "this token was revoked on the server; ask for a new one";
 
-/// The user, where that user may be here with that token.
+/// The user, where the user may be logged in with that token.
 ///
 /// # Errors
 /// What the client is told.
@@ -47,7 +47,8 @@ pub(crate) fn admitted(
     token: &Verified,
 ) -> Result<(User, Identity), ErrorReply> {
     let user = still_admitted(standing, token.token.is_none())?;
-    // Issued to an earlier user of that number, whose catalog was lost. A name is no such number.
+    // The token may have been issued to an earlier user of that number, whose catalog was lost. A
+    // token that gives a name has no such number.
     let is_of_earlier = matches!(token.user, UserRef::Number(_))
         && token.issued_at_secs.is_some_and(|issued| issued < user.created_at.as_secs());
     if is_of_earlier {
@@ -57,7 +58,7 @@ pub(crate) fn admitted(
     Ok((user, identity))
 }
 
-/// The same at each later look.
+/// The same check for each later look.
 fn still_admitted(standing: Option<Standing>, of_provider: bool) -> Result<User, ErrorReply> {
     let unauthorized = |message| Err(ErrorReply::new(Code::Unauthorized, message));
     match standing {
@@ -70,7 +71,7 @@ fn still_admitted(standing: Option<Standing>, of_provider: bool) -> Result<User,
     }
 }
 
-/// What is said of a good token of an identity provider, whose user is not here.
+/// The message for a valid token of an identity provider whose user has no account here.
 const NO_ACCOUNT: &str = "the user of this token has no account on this server; ask its operator for \
                           one (towlined user add NAME)";
 
@@ -102,10 +103,10 @@ impl Access {
         self.identity.user
     }
 
-    /// Another token of the same user was found good just now: it counts from now on.
+    /// Goes on with another token of the same user, which was found valid a moment ago.
     pub(crate) fn renew_with(&mut self, identity: Identity) {
         self.identity = identity;
-        // It asks about the token of before.
+        // The look under way asks about the earlier token.
         self.look = None;
         self.server.token_use.note(&self.server.engine, &self.identity);
         self.renew();

@@ -27,7 +27,7 @@ pub enum RunError {
     /// The key in it.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The keys of an identity provider.
+    /// The keys of an identity provider cannot be used.
     #[error(transparent)]
     ProviderKeys(#[from] ProviderKeysError),
     /// The key or the certificate for TLS cannot be used.
@@ -67,7 +67,8 @@ pub struct Reloaded {
     pub certificate: Result<Fingerprint, TlsError>,
     /// The number of keys of the server's own that tokens are checked with.
     pub token_keys: Result<usize, KeyError>,
-    /// How many keys of an identity provider do, where there is one.
+    /// The number of keys of the identity provider that tokens are checked with; absent where there
+    /// is no provider.
     pub provider_keys: Option<Result<usize, ProviderKeysError>>,
 }
 

@@ -39,7 +39,7 @@ pub struct Tokens {
     /// The folder of the keys.
     folder: PathBuf,
     keys: RwLock<Arc<SigningKeys>>,
-    /// Whose tokens are taken besides.
+    /// The identity provider whose tokens are taken as well.
     provider: Option<Provider>,
     store_id: StoreId,
     /// Until when tokens were issued that name no store.
@@ -108,11 +108,11 @@ impl Tokens {
         Ok(Self { provider: Some(Provider::open(provider)?), ..self })
     }
 
-    /// Reads the keys of the identity provider again, where there is one. Where they cannot be used,
-    /// those of before stay. Returns how many there are. Blocks.
+    /// Reads the keys of the identity provider again, where there is one. Where they cannot be
+    /// used, the earlier ones stay. Returns how many there are. Blocks.
     ///
     /// # Errors
-    /// As of [`trusting`](Self::trusting).
+    /// As for [`trusting`](Self::trusting).
     pub fn reload_provider(&self) -> Option<Result<usize, ProviderKeysError>> {
         self.provider.as_ref().map(Provider::reload)
     }

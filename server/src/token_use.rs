@@ -8,10 +8,11 @@ use std::time::Duration;
 use towline_engine::Engine;
 use towline_types::{Timestamp, TokenId};
 
-/// How often the catalog is told of one token. A use is known to that time.
+/// How often the catalog is told of one token. The time of its last use is as exact as that.
 const EVERY: Duration = Duration::from_secs(300);
 
-/// Above this number of tokens, those that are due again are forgotten.
+/// From this number of tokens on, those that the catalog is to be told of again anyway are
+/// forgotten.
 const KNOWN_MAX: usize = 10_000;
 
 /// The uses that the catalog was told of.
@@ -19,7 +20,8 @@ const KNOWN_MAX: usize = 10_000;
 pub(crate) struct TokenUse(Mutex<HashMap<TokenId, Timestamp>>);
 
 impl TokenUse {
-    /// A token is in use. Where the catalog has too much to do it is not told this time.
+    /// Tells the catalog that a token is in use. Where the catalog has too much to do, it is not
+    /// told this time.
     pub(crate) fn note(&self, engine: &Engine, identity: &Identity) {
         let now = engine.clock().now();
         // A token of an identity provider has no row.

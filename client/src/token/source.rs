@@ -35,16 +35,17 @@ impl TokenSource {
         self.0.file.as_ref()
     }
 
-    /// Reads the file again, for a server that has refused the token: whatever other token is there
-    /// is the one to show. Says whether the token to show is another one than `refused`.
+    /// Reads the file again, because the server has refused the token. Any other token that the
+    /// file has is the one to show. Returns whether the token to show is another one than
+    /// `refused`.
     pub(crate) async fn has_other_than(&self, refused: &Token) -> bool {
         let source = self.clone();
         let read = tokio::task::spawn_blocking(move || source.read(|_, _| true));
         read.await.is_ok() && self.current() != *refused
     }
 
-    /// Reads the file again on another thread, for a token that is about to end: a token that ends
-    /// later is the one to show from then on.
+    /// Reads the file again on another thread, because the token is about to end. If the file has a
+    /// token that ends later, that one is the one to show from then on.
     pub(crate) fn look_for_later(&self) {
         if self.0.file.is_none() || self.0.is_reading.swap(true, Ordering::AcqRel) {
             return;
@@ -59,8 +60,8 @@ impl TokenSource {
         });
     }
 
-    /// Takes the token of the file, where it is to be taken instead of the one of now. Where the
-    /// file has no token, all stays as it is.
+    /// Takes the token of the file in the place of the current one, where `is_taken` says so. Where
+    /// the file has no token, all stays as it is.
     fn read(&self, is_taken: impl FnOnce(&Token, &Token) -> bool) {
         let Some(Ok(found)) = self.0.file.as_deref().map(Token::from_file) else { return };
         let mut token = self.0.token.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,12 +81,12 @@ const BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duratio
 pub(crate) struct TokenWatch {
     source: TokenSource,
     shown: Token,
-    /// When the next look is due; never where the token does not say its end, or has no file.
+    /// When the next look is due; `None` where the token does not say its end, or has no file.
     due: Option<Instant>,
 }
 
 impl TokenWatch {
-    /// For a connection that has shown the current token of that source.
+    /// The watch of a connection that has shown the current token of that source.
     pub(crate) fn of(source: &TokenSource, shown: Token) -> Self {
         let mut watch = Self { source: source.clone(), shown, due: None };
         watch.plan();
@@ -97,7 +98,7 @@ impl TokenWatch {
         self.due
     }
 
-    /// Looks for a later token where it is time to. Returns the one to show.
+    /// Looks for a later token, where a look is due. Returns the token to show, where there is one.
     pub(crate) fn later(&mut self, now: Instant) -> Option<Token> {
         if self.due.is_none_or(|due| now < due) {
             return None;
@@ -115,15 +116,16 @@ impl TokenWatch {
         None
     }
 
-    /// The first look: when half of the time that is left has passed. What is shown then still has to
-    /// get through the queue of a slow line.
+    /// Plans the first look: when half of the time that is left has passed, but at most
+    /// [`BEFORE_END_MAX`] before the end. The request that shows the later token still has to get
+    /// through the queue of a slow line.
     fn plan(&mut self) {
         let left = self.shown.ends_at().map(left_of).filter(|_| self.source.file().is_some());
         self.due = left.map(|left| Instant::now() + left - (left / 2).min(BEFORE_END_MAX));
     }
 }
 
-/// How long a token that ends then is good by the clock of this machine.
+/// How long a token with that end is still valid by the clock of this machine.
 fn left_of(ends_at: Duration) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // The clock of the timer does not reach further than some centuries.

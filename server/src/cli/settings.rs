@@ -198,7 +198,7 @@ impl ServeArgs {
 }
 
 impl ServeArgs {
-    /// The identity provider. What its tokens have to name means nothing without its keys.
+    /// The identity provider. Issuer and audience of its tokens mean nothing without its keys.
     fn provider(&self, file: &File) -> anyhow::Result<Option<TrustedProvider>> {
         let issuer = self.token_issuer.clone().or_else(|| file.token_issuer.clone());
         let audience = self.token_audience.clone().or_else(|| file.token_audience.clone());

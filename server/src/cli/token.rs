@@ -1,5 +1,5 @@
-//! `towlined token` and `towlined tokens`: tokens are issued, listed and revoked. They work whether
-//! or not the server is running.
+//! `towlined token` and `towlined tokens`: tokens are issued, listed and revoked. The commands work
+//! whether or not the server is running.
 
 use super::output::{NOT_WRITTEN, Utc};
 use super::people::{find, open, users_of, who};
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()
             let user = find(&catalog, user)?;
             let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
             let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
-            // First the row: a token that somebody has can be revoked.
+            // The row comes first, so that every token that is printed can be revoked.
             catalog.record_token(issued.row).wait()?;
             writeln!(io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
         }
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()
     Ok(())
 }
 
-/// The shortest beginning of an id that is taken for it.
+/// The least number of characters of an id that are taken for the whole id.
 const BEGINNING_CHARS: usize = 4;
 
 fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
@@ -104,7 +104,7 @@ fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
     .context(NOT_WRITTEN)
 }
 
-/// Lists the tokens, never the tokens themselves.
+/// Lists the ids and times of the tokens, never the tokens themselves.
 pub(super) fn list(arguments: &TokensArgs, store: &StoreArgs) -> anyhow::Result<()> {
     let folder = store.open()?;
     let catalog = Catalog::open_to_look(folder.catalog_path())?;

@@ -10,9 +10,9 @@ use towline_protocol::request::Reauth;
 use towline_protocol::{Code, ErrorReply, Reply};
 use towline_types::UserId;
 
-/// Takes the token for the rest of the connection, where it is a good one of the same user, and
-/// returns the answer. Where that is an error, the connection goes on with the token that it had.
-/// While the catalog is asked, nothing else of the connection goes on.
+/// Takes the token for the rest of the connection, where it is a valid one of the same user, and
+/// returns the answer. Where the answer is an error, the connection goes on with the token that it
+/// had. While the catalog is asked, nothing else of the connection goes on.
 ///
 /// # Errors
 /// Why the connection is to end, with the token that it had.
@@ -45,7 +45,7 @@ async fn checked(token: &str, user: UserId, shared: &Shared) -> Result<Identity,
     }
     let token = shared.tokens.check(token).map_err(refusal)?;
     match shared.engine.standing_of_next(user, token.user.clone(), token.token).await {
-        // Whether another user is there is not for this one to know.
+        // The answer is the same whether or not the other user exists.
         Ok(standing) if standing.as_ref().is_none_or(|found| found.user.user_id != user) => {
             Err(ErrorReply::new(Code::WrongUser, "this token is of another user"))
         }

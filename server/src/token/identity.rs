@@ -3,8 +3,8 @@
 use towline_state::catalog::{IssuedToken, UserRef};
 use towline_types::{KeyId, Timestamp, TokenId, UserId};
 
-/// What a token says whose signature and times are good. Whether there is such a user is for the
-/// catalog to say.
+/// What a token says whose signature and times are valid. Only the catalog knows whether there is
+/// such a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The user.
@@ -13,8 +13,8 @@ pub struct Verified {
     pub issued_at_secs: Option<u64>,
     /// When the token ends.
     pub expires_at: Timestamp,
-    /// A token of this server's own. One of before, which does not say its id, has one that is made
-    /// of its text.
+    /// The id of a token that this server has issued. A token of an earlier version, which does not
+    /// say its id, has one that is made of its text. `None` for a token of an identity provider.
     pub token: Option<TokenId>,
     /// The key that has signed it.
     pub key: KeyId,
@@ -45,7 +45,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// What the catalog keeps of the token: nothing of one that another has issued.
+    /// What the catalog keeps of the token; `None` for a token of an identity provider.
     #[must_use]
     pub fn issued(&self) -> Option<IssuedToken> {
         Some(IssuedToken {

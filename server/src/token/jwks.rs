@@ -15,7 +15,7 @@ use towline_types::KeyId;
 /// Why the keys of a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderKeysError {
-    /// What the system says.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] PathError),
     /// The file is no set of keys, or a key in it is not safe.
@@ -33,7 +33,8 @@ pub enum ProviderKeysError {
 pub(super) struct ProviderKey {
     pub(super) algorithm: Algorithm,
     pub(super) checking: DecodingKey,
-    /// Of this name and these bytes: another key of the same name has another one.
+    /// An id made of the name and the bytes of the key, so that another key of the same name has
+    /// another id.
     pub(super) id: KeyId,
 }
 
@@ -60,7 +61,7 @@ impl ProviderKeys {
         self.0.values().any(|key| key.id == id)
     }
 
-    /// How many there are.
+    /// The number of keys.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -90,14 +91,14 @@ impl ProviderKeys {
     }
 }
 
-/// The bytes of a secret that is as strong as the hash it is used with.
+/// The least number of bytes of a secret: then it is as strong as the hash that it is used with.
 const SECRET_BYTES_MIN: usize = 32;
-/// Of 32 random bytes, fewer than this many different ones are as likely as to guess a key of 64
-/// bits.
+/// The least number of different bytes in a secret. That 32 random bytes have fewer is as unlikely
+/// as to guess a key of 64 bits.
 const DIFFERENT_BYTES_MIN: usize = 16;
-/// The bits of an RSA key.
+/// The number of bits that an RSA key may have.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// The bytes of a coordinate of P-256, and of a key of Ed25519.
+/// The number of bytes of a coordinate of P-256, and of a key of Ed25519.
 const POINT_BYTES: usize = 32;
 
 /// A key as the file has it. A member that stands there twice is an error of the parser.
@@ -120,7 +121,7 @@ struct Jwk {
 }
 
 impl Jwk {
-    /// The one algorithm that the key is for; none where it is a key for something else.
+    /// The one algorithm that the key is for; `None` where the key is for something else.
     fn algorithm(&self) -> Option<Algorithm> {
         let is_for_signatures = self.purpose.as_deref().is_none_or(|purpose| purpose == "sig")
             && self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
@@ -192,7 +193,7 @@ impl Jwk {
     }
 }
 
-/// The bits of a number, most significant byte first.
+/// The number of bits of a number, whose most significant byte comes first.
 fn bits(number: &[u8]) -> usize {
     let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     let rest = &number[first..];

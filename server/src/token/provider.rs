@@ -1,7 +1,8 @@
-//! Tokens of an identity provider: who they are of, by the keys in a file of the operator's.
+//! Tokens of an identity provider: which user each is for, checked by the keys in a file of the
+//! operator.
 //!
 //! The name of a key in the token (`kid`) chooses one of these keys, and the key says the one
-//! algorithm that it is for. Nothing else in a header is obeyed.
+//! algorithm that it is for. Nothing else in a header has any effect.
 
 use super::claims;
 use super::error::TokenError;
@@ -76,7 +77,7 @@ impl Provider {
         Ok(Self { trusted, keys })
     }
 
-    /// Reads the keys again. Where they cannot be used, those of before stay. Blocks.
+    /// Reads the keys again. Where they cannot be used, the earlier ones stay. Blocks.
     pub(super) fn reload(&self) -> Result<usize, ProviderKeysError> {
         let keys = ProviderKeys::read(&self.trusted.keys)?;
         let count = keys.len();
@@ -88,12 +89,12 @@ impl Provider {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether tokens of that key are still good.
+    /// Whether tokens that this key has signed are still valid.
     pub(super) fn has_key(&self, key: KeyId) -> bool {
         self.keys().has(key)
     }
 
-    /// Whose token it is; nothing where it names no key of the provider.
+    /// The user and the times of the token; `None` where it names no key of the provider.
     pub(super) fn check(
         &self,
         token: &str,

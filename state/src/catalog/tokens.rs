@@ -39,7 +39,7 @@ pub struct TokenRow {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Who somebody with a token is, and whether the token still holds.
+/// The user of a token, and whether the token was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The user, removed or not.
@@ -54,8 +54,8 @@ impl Catalog {
         self.write(move |connection| insert(connection, &token).map(drop))
     }
 
-    /// Records that a token is in use: not again for that time, so that a use costs no
-    /// transaction as a rule. A token that has no row gets one.
+    /// Records that a token is in use, at most once in the time `every`, so that most uses cost no
+    /// write. A token that has no row gets one.
     pub fn note_token_use(&self, token: IssuedToken, now: Timestamp, every: Duration) -> Reply<()> {
         self.write(move |connection| {
             insert(connection, &token)?;
@@ -91,8 +91,8 @@ impl Catalog {
         })
     }
 
-    /// Revokes a token: it is good no longer. To revoke it again changes nothing. Nothing where
-    /// there is no token of that id.
+    /// Revokes a token: it is not valid any more. Revoking it again changes nothing. `None` where
+    /// there is no token with that id.
     pub fn revoke_token(&self, token_id: TokenId, now: Timestamp) -> Reply<Option<TokenRow>> {
         self.write(move |connection| {
             connection
@@ -110,8 +110,8 @@ impl Catalog {
         self.look(Share::Users, move |connection| standing(connection, &user, token))
     }
 
-    /// The same for a user who is logged in and shows another token: it takes turns with what
-    /// this user asks otherwise, so that no user can hold up the logins of others.
+    /// The same for a user who is logged in and shows another token: this question waits in turn
+    /// with the other questions of this user, so that no user can hold up the logins of others.
     pub fn standing_of_next(
         &self,
         logged_in: UserId,

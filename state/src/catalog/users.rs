@@ -40,8 +40,8 @@ pub enum UserRef {
 }
 
 impl UserRef {
-    /// What a text names that another program has written: a number in the one spelling that it has
-    /// here, or what can be the name of a user.
+    /// Reads a text that another program has written: the number of a user in the spelling that it
+    /// has here, or what can be the name of a user.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         match text.parse::<UserId>() {

@@ -66,7 +66,8 @@ fn from_file(path: &Path) -> Result<Credential, CliError> {
     let token = Token::from_file(path).map_err(|error| {
         CliError::usage(format!("'{}': {error}", crate::text::printable(&path.to_string_lossy())))
     })?;
-    // Not what a link leads to now: a later token may come by another target of the link.
+    // The path of a link stays the path of the link: a later token may come by another target of
+    // it.
     Ok(Credential { token, file: std::path::absolute(path).ok() })
 }
 
