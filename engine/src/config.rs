@@ -3,7 +3,7 @@
 use crate::Clock;
 use std::path::PathBuf;
 use std::time::Duration;
-use towline_state::catalog::Retention;
+use towline_state::catalog::{Quota, Retention};
 use towline_types::FileSize;
 
 /// What a receipt means.
@@ -73,6 +73,8 @@ impl Default for Keep {
 pub struct EngineLimits {
     /// Unfinished uploads of one user.
     pub unfinished_per_user: u32,
+    /// How much a user may have who has no limits of the own.
+    pub quota: Quota,
     /// Buffers of 1 MiB for payload, over all sessions.
     pub buffers: usize,
     /// Buffers that one session may have waiting for the disk.
@@ -119,6 +121,7 @@ impl Default for EngineLimits {
     fn default() -> Self {
         Self {
             unfinished_per_user: 10_000,
+            quota: Quota::default(),
             buffers: 96,
             buffers_per_session: 8,
             paused_kept_open: 256,

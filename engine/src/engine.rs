@@ -351,8 +351,10 @@ fn put_in_order(
     let state_file = StateFile::at(folder.state_file_path());
     let tracker = TaskTracker::new();
     let buffers = BufferPool::new(config.limits.buffers);
+    let catalog = Catalog::open(folder.catalog_path())?;
+    catalog.set_default_quota(config.limits.quota);
     let shared = Arc::new(Shared {
-        catalog: Catalog::open(folder.catalog_path())?,
+        catalog,
         storage,
         registry: Registry::default(),
         places: PlaceLocks::default(),

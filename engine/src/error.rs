@@ -6,7 +6,7 @@ use crate::storage::{Denial, Place, Resource, StorageError};
 use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
-use towline_state::catalog::{CatalogError, Node, Refusal as Unrecorded};
+use towline_state::catalog::{CatalogError, Node, QuotaKind, Refusal as Unrecorded};
 use towline_types::{BlockIndex, FileSize, NodePath};
 use towline_upload::{Phase, Refusal};
 
@@ -491,6 +491,23 @@ fn catalog(error: &CatalogError) -> Rejection {
     }
 }
 
+fn quota_used_up(kind: QuotaKind, [used, more, limit]: [u64; 3]) -> Rejection {
+    let message = match kind {
+        QuotaKind::Bytes => format!(
+            "your quota on this server does not reach: {} of {} are used, and {} more are wanted; \
+             older versions, the trash and unfinished uploads count as well",
+            Size(used),
+            Size(limit),
+            Size(more)
+        ),
+        QuotaKind::Files => format!(
+            "you have {used} of the {limit} files that you may have on this server; older versions, \
+             the trash and unfinished uploads count as well"
+        ),
+    };
+    Rejection::new(RejectionKind::QuotaUsedUp { limit }, message)
+}
+
 /// The message for a change that waited in vain for another one.
 const BUSY: &str = "an upload or another change is under way there just now; try again in a moment";
 
@@ -546,6 +563,9 @@ fn unrecorded(refusal: &Unrecorded) -> Rejection {
             RejectionKind::CursorReset { reason: *reason },
             "the changes behind this cursor are no longer known; begin again without a cursor",
         ),
+        Unrecorded::QuotaUsedUp { kind, used, more, limit } => {
+            quota_used_up(*kind, [*used, *more, *limit])
+        }
         Unrecorded::TooManyUnfinished { limit } => Rejection::new(
             RejectionKind::TooMany { max: u64::from(*limit) },
             format!("{limit} of your uploads are unfinished already; finish or cancel one first"),

@@ -48,8 +48,10 @@ kinds! {
     NoSuchFolder "not_found",
     /// The file is larger than the server takes; `max` is the limit, where it is a number.
     SizeLimit { max: Option<FileSize> } "size_limit",
-    /// The disk is full, or a quota is used up.
+    /// The disk is full.
     NoSpace { missing_bytes: Option<u64> } "no_space",
+    /// The user may have no more; `limit` is how much that is, in bytes or in files.
+    QuotaUsedUp { limit: u64 } "quota",
     /// The name is taken, and the client did not allow another one.
     NameTaken "exists",
     /// A file has the name of one of the folders.

@@ -9,6 +9,7 @@ mod key;
 mod listen;
 mod output;
 mod people;
+mod quota;
 mod restore;
 mod settings;
 mod signals;

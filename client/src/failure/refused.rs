@@ -96,6 +96,10 @@ fn what(reply: &ErrorReply) -> String {
 /// What a person can do about it.
 pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<String> {
     let todo = match reply.code {
+        Code::NoSpace if reply.max.is_some() => {
+            "remove something there (towline rm) and wait until it is deleted for good, or ask the \
+             server's operator for more (towlined user quota), then run the same command again"
+        }
         Code::NoSpace => "run the same command again when the server has free space",
         Code::Internal => "run the same command again in a few minutes",
         // The account may have been removed: then a new token alone does not help.

@@ -2,6 +2,7 @@
 //! takes short changes from several processes.
 
 use super::output::NOT_WRITTEN;
+use super::quota::{self, QuotaArgs};
 use super::store::StoreArgs;
 use crate::config::Timings;
 use crate::user_numbers::UserNumbers;
@@ -34,6 +35,13 @@ enum UserAction {
     },
     /// List the users
     List,
+    /// Say how much a user has and may have; with --bytes or --files, set it
+    Quota {
+        /// The user's name or number
+        name: String,
+        #[command(flatten)]
+        quota: QuotaArgs,
+    },
     /// Remove a user: the user's tokens are refused from then on, open connections end within
     /// 30 seconds, the documents stay
     Remove {
@@ -62,6 +70,9 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
                     Err(error) => writeln!(std::io::stderr(), "towlined: {error}")?,
                 }
             }
+        }
+        UserAction::Quota { name, quota } => {
+            quota::run(&catalog, &find(&catalog, name)?, *quota)?;
         }
         UserAction::Remove { name } => {
             let user = find(&catalog, name)?;

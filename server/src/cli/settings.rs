@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 use towline_engine::{Durability as Meaning, Keep};
+use towline_state::catalog::Quota;
 
 /// The data folder where neither an option, a variable nor the configuration file names one.
 const DATA_DIR: &str = "./storage";
@@ -39,7 +40,7 @@ pub struct ServeArgs {
     /// require_store, log_format, allow_plaintext, tls_cert, tls_key, token_keys,
     /// token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
-    /// max_unfinished_per_user. Options on the command line
+    /// max_unfinished_per_user, quota, quota_files. Options on the command line
     /// override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -115,6 +116,10 @@ struct File {
     max_connections_per_user: Option<usize>,
     max_logins_per_address: Option<usize>,
     max_unfinished_per_user: Option<u32>,
+    /// How much a user may have who has no quota of the own.
+    #[serde(default, deserialize_with = "text_or_integer")]
+    quota: Option<Size>,
+    quota_files: Option<u64>,
 }
 
 impl File {
@@ -191,6 +196,8 @@ impl ServeArgs {
         if let Some(unfinished) = file.max_unfinished_per_user {
             config.engine.limits.unfinished_per_user = unfinished;
         }
+        config.engine.limits.quota =
+            Quota { bytes: file.quota.map(Size::bytes), files: file.quota_files };
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         let log_format = self.log_format.or(file.log_format).unwrap_or_default();
         Ok(Settings { listen, config, log_format })

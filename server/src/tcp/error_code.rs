@@ -15,6 +15,7 @@ pub(crate) fn of(rejection: &Rejection) -> ErrorReply {
         RejectionKind::SizeExceeded { filesize } => reply.max = Some(filesize.get()),
         RejectionKind::TooMany { max } => reply.max = Some(*max),
         RejectionKind::NoSpace { missing_bytes } => reply.missing = *missing_bytes,
+        RejectionKind::QuotaUsedUp { limit } => reply.max = Some(*limit),
         RejectionKind::OffsetMismatch { expected } | RejectionKind::Incomplete { expected } => {
             reply.expected = Some(*expected);
         }
@@ -52,7 +53,7 @@ const fn code(kind: &RejectionKind) -> Code {
     match kind {
         RejectionKind::NotFound | RejectionKind::NoSuchFolder => Code::NotFound,
         RejectionKind::SizeLimit { .. } => Code::SizeLimit,
-        RejectionKind::NoSpace { .. } => Code::NoSpace,
+        RejectionKind::NoSpace { .. } | RejectionKind::QuotaUsedUp { .. } => Code::NoSpace,
         RejectionKind::NameTaken
         | RejectionKind::FolderTaken
         | RejectionKind::NodeExists { .. } => Code::Exists,

@@ -4,9 +4,10 @@ use super::document::in_phase;
 use super::error::{CatalogError, Refusal};
 use super::job::Share;
 use super::row::{NamedRow, block_index};
-use super::{Catalog, Reply};
+use super::{Catalog, Reply, quota};
 use rusqlite::{Connection, params};
 use std::ops::Range;
+use std::sync::Arc;
 use towline_types::block::block_count;
 use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize, Offset};
 use towline_upload::Phase;
@@ -63,7 +64,7 @@ impl Catalog {
     /// Records that the file of an upload is longer than when it began: its size, that only
     /// the first `kept_blocks` of its blocks stay, and how far it is durable so.
     ///
-    /// Refused: as [`withdraw_blocks`](Self::withdraw_blocks).
+    /// Refused: as [`withdraw_blocks`](Self::withdraw_blocks), and [`Refusal::QuotaUsedUp`].
     pub fn grow(
         &self,
         document_id: DocumentId,
@@ -71,8 +72,11 @@ impl Catalog {
         kept_blocks: u64,
         durable_offset: Offset,
     ) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
-            in_phase(connection, document_id, &[Phase::Uploading])?;
+            let document = in_phase(connection, document_id, &[Phase::Uploading])?;
+            let more_bytes = filesize.get().saturating_sub(document.filesize.get());
+            quota::require_longer(connection, &shared.default_quota, document.user_id, more_bytes)?;
             // No block has an index that large.
             let kept_blocks = i64::try_from(kept_blocks).unwrap_or(i64::MAX);
             connection
@@ -98,11 +102,14 @@ impl Catalog {
     /// Refused: as [`withdraw_blocks`](Self::withdraw_blocks), and [`Refusal::BadLength`] where
     /// the length was declared before, or is below the durable offset.
     pub fn declare_length(&self, document_id: DocumentId, filesize: FileSize) -> Reply<()> {
+        let shared = Arc::clone(&self.shared);
         self.write(move |connection| {
             let document = in_phase(connection, document_id, &[Phase::Uploading])?;
             if !document.length_is_open || filesize.end() < document.durable_offset.get() {
                 return Err(Refusal::BadLength.into());
             }
+            let more_bytes = filesize.get().saturating_sub(document.durable_offset.get().get());
+            quota::require_longer(connection, &shared.default_quota, document.user_id, more_bytes)?;
             connection
                 .prepare_cached(
                     "UPDATE documents SET filesize = $1, length_is_open = 0 WHERE document_id = $2",

@@ -7,10 +7,10 @@ use super::folder::Tree;
 use super::job::Share;
 use super::needless::{Created, Unless, needless};
 use super::reservation::Wanted;
-use super::{Catalog, Reply, users};
+use super::{Catalog, Reply, quota};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
-use towline_types::{DocumentId, NodeId, UserId};
+use towline_types::{DocumentId, FileSize, NodeId, UserId};
 use towline_upload::Phase;
 
 impl Catalog {
@@ -19,7 +19,8 @@ impl Catalog {
     /// any other thread can see the row; what it gives is dropped where no row is
     /// made. It must not block.
     ///
-    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::TooManyUnfinished`] where
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::QuotaUsedUp`];
+    /// [`Refusal::TooManyUnfinished`] where
     /// `max_unfinished_per_user` of the user's uploads wait for bytes already;
     /// [`Refusal::PathTaken`] where [`OnConflict::Reject`] was asked for, or no numbered
     /// name is legal, and a node has the place, or a twin of it by [`DocumentPath::key`];
@@ -42,6 +43,8 @@ impl Catalog {
                 return Ok(needless);
             }
             let (cache, user_id) = (&shared.folders, new.user_id);
+            let more_bytes = new.length.declared().map_or(0, FileSize::get);
+            quota::require_room(connection, &shared.default_quota, user_id, more_bytes)?;
             admit(Tree { connection, cache, user_id }, &new)?;
             if let Some(blake3) = unless.same_bytes {
                 let (user_id, filesize) = (new.user_id, new.length.bound());
@@ -75,7 +78,6 @@ impl Catalog {
 }
 
 fn admit(tree: Tree<'_>, new: &NewDocument) -> Result<(), CatalogError> {
-    users::require(tree.connection, new.user_id)?;
     let path = &new.path;
     let wanted = Wanted {
         // No document has it yet.

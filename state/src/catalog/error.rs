@@ -211,6 +211,18 @@ pub enum Refusal {
     /// A rename of the folder or of what lies in it is under way. Trying again can help.
     #[error("the folder or file is just being changed; try again")]
     Busy,
+    /// The user has so much that this would be too much.
+    #[error("{used} of {limit} are used, and {more} more are wanted")]
+    QuotaUsedUp {
+        /// Which limit.
+        kind: QuotaKind,
+        /// How much there is.
+        used: u64,
+        /// How much is wanted besides.
+        more: u64,
+        /// How much there may be.
+        limit: u64,
+    },
     /// The user has as many unfinished uploads as allowed.
     #[error("{limit} unfinished uploads are allowed, and there are as many")]
     TooManyUnfinished {
@@ -230,6 +242,15 @@ pub enum Refusal {
     /// below what is durable.
     #[error("the length of the file is not declared, or cannot be that")]
     BadLength,
+}
+
+/// A limit of what a user may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaKind {
+    /// That of bytes.
+    Bytes,
+    /// That of files.
+    Files,
 }
 
 /// Why a reader of changes has to begin anew.

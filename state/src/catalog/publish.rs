@@ -8,7 +8,7 @@ use super::folder::Tree;
 use super::needless::{self, Created, Unless};
 use super::place::Kept;
 use super::reservation::Wanted;
-use super::{Catalog, Reply, block_pages, users};
+use super::{Catalog, Reply, block_pages, quota};
 use rusqlite::params;
 use std::sync::Arc;
 use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
@@ -133,7 +133,7 @@ impl Catalog {
     /// [reserved](Self::reserve_document_id) for it. It is never among the uploads that
     /// wait for bytes, so their number does not keep it out.
     ///
-    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::PathTaken`] and
+    /// Refused: [`Refusal::NoSuchUser`]; [`Refusal::QuotaUsedUp`]; [`Refusal::PathTaken`] and
     /// [`Refusal::FolderTaken`] as by [`begin_publish`](Self::begin_publish). Then there
     /// is no row.
     pub fn publish_new(
@@ -149,7 +149,8 @@ impl Catalog {
             if let Some(needless) = needless::needless(connection, &new, unless)? {
                 return Ok(needless);
             }
-            users::require(connection, new.user_id)?;
+            let more_bytes = new.length.bound().get();
+            quota::require_room(connection, &shared.default_quota, new.user_id, more_bytes)?;
             let NewDocument { user_id, path, length, on_conflict, chunk_size, .. } = new;
             let (filesize, started_at) = (length.bound(), new.started_at);
             let second_digest = new.second_digest;

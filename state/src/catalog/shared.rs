@@ -3,6 +3,7 @@
 use super::error::CatalogError;
 use super::folder::FolderCache;
 use super::job::Task;
+use super::quota::DefaultQuota;
 use super::store::Store;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     store: Store,
     /// Of the thread that writes.
     pub(super) folders: FolderCache,
+    pub(super) default_quota: DefaultQuota,
 }
 
 impl Shared {
@@ -39,6 +41,7 @@ impl Shared {
             last_document: AtomicI64::new(last_document),
             store,
             folders: FolderCache::default(),
+            default_quota: DefaultQuota::default(),
         }
     }
 

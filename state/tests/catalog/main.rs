@@ -22,6 +22,7 @@ mod many_writers;
 mod opening;
 mod processes;
 mod publishing;
+mod quotas;
 mod random_tree;
 mod replacing;
 mod storage_failure;

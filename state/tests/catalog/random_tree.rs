@@ -3,6 +3,7 @@
 
 use crate::fixture::{Fixture, at, hash, path};
 use crate::log_checker::{check, listed};
+use crate::quotas::assert_counted;
 use std::collections::{BTreeMap, BTreeSet};
 use towline_state::Catalog;
 use towline_state::catalog::{
@@ -403,6 +404,7 @@ impl World {
     /// The log alone tells the tree, and the tree tells what lies on the disk.
     fn agree(&mut self) {
         let tree = check(&self.f.catalog, self.f.user);
+        assert_counted(&self.f);
         for (place, node) in &tree {
             match node.kind {
                 NodeKind::Link => assert!(!self.disk.living.contains_key(place), "{place}"),

@@ -29,6 +29,7 @@ mod parallel_put;
 mod places;
 mod progress;
 mod provider_tokens;
+mod quota;
 mod reading;
 mod reading_beside_changes;
 mod reading_versions;

@@ -5,6 +5,7 @@ mod expire;
 mod keys;
 mod lists;
 mod older_catalog;
+mod quota;
 mod restore;
 mod tokens;
 
