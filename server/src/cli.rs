@@ -206,6 +206,8 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             // It may wait for another program that keeps the catalog locked.
             () = stop.asked() => return Ok(()),
         };
+        // What the start had to say comes before the line by which others know that it is over.
+        log::finish(None);
         let mut out = std::io::stdout();
         // Whoever started us may have closed its end; serving matters more.
         let _ = writeln!(out, "listening on {address}\n{about}\nkey {fingerprint}");
