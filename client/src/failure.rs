@@ -184,8 +184,8 @@ pub enum Failure {
     },
     /// The server has another key than it has to have.
     #[error(
-        "{server} is not the server that it was: its key is {found}, and it was {expected}. Nothing \
-         was sent, not even the token"
+        "{server} is not the server that it has to be: its key is {found}, and has to be {expected}. \
+         Nothing was sent, not even the token"
     )]
     KeyChanged {
         /// The server.

@@ -4,12 +4,13 @@
 
 use crate::document::Document;
 use crate::item::{Item, ItemKind};
+use crate::locked::lock;
 use crate::transfer::options::PutOptions;
 use crate::walk::NotKept;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// One file, folder or link of many.
 #[derive(Debug, Clone)]
@@ -124,10 +125,6 @@ impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feed").field("ready", &self.ready()).finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

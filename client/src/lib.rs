@@ -67,6 +67,7 @@ mod walk;
 
 // The connection to the server.
 mod connection;
+mod locked;
 mod long_work;
 mod public_key;
 mod route;

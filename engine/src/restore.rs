@@ -172,7 +172,8 @@ impl<'a> Source<'a> {
         Ok(Self { path, store_id: store.store_id })
     }
 
-    /// Copies the keys where there are none.
+    /// Copies what is missing of the keys. Those that sign tokens belong together: where one is there
+    /// already, they are kept as they are.
     fn keys(&self, folder: &DataFolder) -> Result<Keys, RestoreError> {
         let (from, to) = (self.path.join("keys"), folder.keys_path());
         let mut names = Vec::new();
@@ -190,20 +191,21 @@ impl<'a> Source<'a> {
             let name = entry.map_err(failed("read", &to))?.file_name();
             has_key |= is_key(&name) && !names.contains(&name);
         }
-        if has_key {
-            return Ok(Keys::Kept);
+        let mut keys = Keys::Kept;
+        for name in names.into_iter().filter(|name| !(has_key && is_key(name))) {
+            if self.file(&Path::new("keys").join(name), folder.path())? {
+                keys = Keys::PutBack;
+            }
         }
-        for name in names {
-            self.file(&Path::new("keys").join(name), folder.path())?;
-        }
-        Ok(Keys::PutBack)
+        Ok(keys)
     }
 
-    /// Copies a file of the backup where there is none. On return it survives a power cut.
-    fn file(&self, below: &Path, data_dir: &Path) -> Result<(), RestoreError> {
+    /// Copies a file of the backup where there is none, and returns whether it did. On return it
+    /// survives a power cut.
+    fn file(&self, below: &Path, data_dir: &Path) -> Result<bool, RestoreError> {
         let (from, to) = (self.path.join(below), data_dir.join(below));
         if to.symlink_metadata().is_ok() {
-            return Ok(());
+            return Ok(false);
         }
         let folder = to.parent().unwrap_or(data_dir);
         let copied = || -> io::Result<()> {
@@ -213,10 +215,11 @@ impl<'a> Source<'a> {
             made.persist_noclobber(&to).map_err(|error| error.error)?;
             File::open(folder)?.sync_all()
         };
-        copied().map_err(failed("copy to", &to))
+        copied().map_err(failed("copy to", &to)).map(|()| true)
     }
 }
 
+/// Whether the file is a key that signs tokens.
 fn is_key(name: &std::ffi::OsString) -> bool {
     name.to_string_lossy().ends_with(".pk8")
 }

@@ -7,10 +7,12 @@ use super::printer::{Detail, OutputStyle, links_and_folders, not_kept};
 use crate::document::Document;
 use crate::events::Event;
 use crate::exit::Exit;
+use crate::pipe::STANDARD_INPUT;
 use crate::text::{printable, shown};
 use crate::units;
 use crate::walk::{Found, FoundFolder, NotKept, Walk};
 use serde::Serialize;
+use towline_types::DocumentPath;
 
 /// A file, a link or an empty folder that would be sent, for a program.
 #[derive(Serialize)]
@@ -73,6 +75,22 @@ pub(super) fn run(mut walk: Walk, style: OutputStyle) -> Exit {
         units::size(bytes),
     ));
     exit
+}
+
+/// Prints what would be sent where that comes through a pipe.
+pub(super) fn of_pipe(remote: &DocumentPath, style: OutputStyle) -> Exit {
+    if style.reader == Reader::Program {
+        let (path, to) = (STANDARD_INPUT.to_owned(), remote.to_string());
+        let planned = Planned { path, to, kind: "file", filesize: None, target: None };
+        json::event("planned", &planned);
+        json::event("plan", &Plan { files: 1, ..Plan::default() });
+    } else if style.detail != Detail::Errors {
+        line(&format!(
+            "would send standard input -> {}; its size shows at its end",
+            printable(&remote.to_string())
+        ));
+    }
+    Exit::Done
 }
 
 struct Teller {

@@ -22,12 +22,13 @@ use crate::get::receiver::{Receiver, Told};
 use crate::get::staging::Durability;
 use crate::get::unfinished::Unfinished;
 use crate::get::{self, FolderModes};
+use crate::locked::lock;
 use crate::walk::Rules;
 use feed::{Feed, First};
 use place::{Goal, Source, Spot, spot};
 use rustix::fs::Mode;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(get: Get) -> Result<Exit, CliError> {
@@ -370,8 +371,4 @@ fn open(folder: &Path, is_new: bool) -> Result<LocalFolder, CliError> {
 
 fn no_threads(error: std::io::Error) -> CliError {
     CliError::new(Exit::Refused, format!("cannot start: {}", crate::system::in_words(&error)))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

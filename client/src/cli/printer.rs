@@ -2,12 +2,14 @@
 
 mod bar;
 mod comparing;
+mod end_of_run;
 mod lines;
 mod margin;
 mod meter;
 mod paced;
 mod resuming;
 mod screen;
+mod style;
 mod ticks;
 mod waiting;
 #[cfg(unix)]
@@ -20,6 +22,7 @@ use super::selection::found_files::FoundFiles;
 use crate::events::{ErrorReport, Event, FetchSummary, Receipt, Summary};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::locked::lock;
 use crate::text::printable;
 use crate::text::shown;
 use crate::units;
@@ -33,8 +36,9 @@ use screen::checking::Deed;
 use screen::{Screen, Viewer};
 use std::path::Path;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
+pub(super) use style::{Detail, LinesTo, OutputStyle, Stop};
 use ticks::ticks;
 use towline_types::DocumentId;
 use waiting::Waiting;
@@ -50,40 +54,6 @@ const PART_WORTH_SAYING: u64 = 8 << 20;
 
 /// To read fewer bytes than this takes so little time that nothing is printed about it.
 const CHECK_WORTH_SAYING_BYTES: u64 = 256 << 20;
-
-/// The options `--json`, `--quiet` and `--verbose`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OutputStyle {
-    pub(super) reader: Reader,
-    pub(super) detail: Detail,
-}
-
-/// How much a person is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Detail {
-    /// Errors alone: `--quiet`.
-    Errors,
-    Usual,
-    /// A line for each file, with its hash: `--verbose`.
-    EachFile,
-}
-
-/// Where lines for people go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LinesTo {
-    Output,
-    /// Standard output is for the bytes of a file.
-    Error,
-}
-
-/// Why a run ends before all of its files are done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// A person has interrupted it.
-    Paused,
-    /// Something has failed.
-    Stopped,
-}
 
 /// Prints events: as JSON or as plain lines on standard output, notices and the bar on standard
 /// error.
@@ -402,86 +372,6 @@ impl Printer {
         self.sum.sent + self.sum.copied + self.sum.existing
     }
 
-    /// Adds files that are not finished, because the run has ended before. The server has a part of
-    /// the `begun` ones; `unmade` folders and links were not made.
-    pub(super) fn unfinished(&mut self, begun: usize, unbegun: usize, unmade: usize) {
-        self.sum.paused += begun + unbegun;
-        self.sum.begun += begun;
-        self.sum.unmade += unmade;
-    }
-
-    /// Prints how the command as a whole stands when it ends before all of its files are done, and
-    /// how a person continues it.
-    pub(super) fn rests(&self, stop: Stop, how: &str) {
-        let Summary { paused, begun, unmade, .. } = self.sum;
-        let word = match stop {
-            Stop::Paused => "paused",
-            Stop::Stopped => "stopped",
-        };
-        self.note(&format!(
-            "{word}: {} of {}{} done, {begun} begun, {} not begun{}{}{how}",
-            self.done(),
-            if self.found.iter().all(|found| found.is_all()) { "" } else { "at least " },
-            units::count(self.files(), "file"),
-            paused - begun,
-            // Where all files are done, only folders and links are left.
-            if paused == 0 { format!(", {unmade} folders and links") } else { String::new() },
-            if how.is_empty() { "" } else { ". " }
-        ));
-    }
-
-    /// The bytes of files that came from the server.
-    pub(super) fn fetched_bytes(&mut self, bytes: u64) {
-        if let Some(sum) = &mut self.fetch {
-            sum.fetched_bytes += bytes;
-        }
-    }
-
-    /// The end of a run that fetches.
-    pub(super) fn finish_fetching(&mut self, exit: Exit) {
-        let took = self.begun.elapsed().as_millis();
-        let sum = FetchSummary {
-            skipped: self.sum.skipped,
-            excluded: self.sum.excluded,
-            failed: self.sum.failed + self.sum.refused,
-            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
-            exit: exit.code(),
-            ..self.fetch.clone().unwrap_or_default()
-        };
-        // One file has said everything by itself.
-        let count = sum.fetched + sum.existing + sum.made + sum.skipped + sum.failed;
-        if self.style.reader == Reader::Program || count > 1 {
-            self.show(&Event::FetchSummary(sum));
-        }
-        lock(&self.screen).close();
-    }
-
-    /// Prints the end of a run.
-    pub(super) fn finish(&mut self, exit: Exit) {
-        let took = self.begun.elapsed().as_millis();
-        let sum = Summary {
-            milliseconds: u64::try_from(took).unwrap_or(u64::MAX),
-            exit: exit.code(),
-            ..self.sum.clone()
-        };
-        let Summary { sent, copied, existing, skipped, refused, failed, paused, not_kept, .. } =
-            sum;
-        // One file has printed everything by itself.
-        let files = sent + copied + existing + skipped + refused + failed + paused;
-        let is_all_kept = self.style.detail.told(not_kept).is_nothing();
-        let is_one = files == 1 && sum.made == 0 && is_all_kept;
-        if self.style.reader == Reader::Program || !is_one {
-            self.show(&Event::Summary(sum));
-        }
-        if self.style.detail == Detail::Errors && skipped > 0 {
-            say(&format!(
-                "{} skipped; without --quiet each of them is named",
-                units::count(skipped, "file")
-            ));
-        }
-        lock(&self.screen).close();
-    }
-
     fn count(&mut self, receipt: &Receipt) {
         let counter = match receipt {
             Receipt { existing: true, .. } => &mut self.sum.existing,
@@ -531,8 +421,4 @@ impl Printer {
             screen.suspend(|| say(text));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
 //! `towline put -`: sends what comes through a pipe.
 
 use super::arguments::Put;
+use super::dry_run;
 use super::error::CliError;
 use super::movement::Movement;
-use super::output::line;
 use super::printer::{Printer, Resuming};
 use super::receipts_file::ReceiptsFile;
 use super::resolve;
@@ -32,8 +32,7 @@ pub(super) fn is_asked_for(put: &Put) -> bool {
 pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
     let remote = place(put)?;
     if put.dry_run {
-        line(&format!("would send standard input -> {remote}; its size shows at its end"));
-        return Ok(Exit::Done);
+        return Ok(dry_run::of_pipe(&remote, put.output.style()));
     }
     let server = resolve::server(&put.connect, None)?;
     let credential = resolve::credential(&put.connect, None)?;

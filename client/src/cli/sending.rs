@@ -21,11 +21,12 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::feed::FeedItem;
 use crate::item::Sent;
+use crate::locked::{into_inner, lock};
 use crate::text::shown;
-use extent::{concerns_all, gone_meanwhile, refuses_all};
+use extent::{concerns_all, gone_meanwhile, is_stranger, refuses_all};
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -411,10 +412,7 @@ impl Progress<'_> {
         }
         ended.is_other_server |= matches!(failure, Failure::OtherServer { document_id: None, .. });
         let refused_all = failure.code().filter(|code| refuses_all(*code));
-        let is_stranger = matches!(
-            failure,
-            Failure::KeyUnknown { .. } | Failure::KeyChanged { .. } | Failure::NoTls { .. }
-        );
+        let is_stranger = is_stranger(&failure);
         let signs_none = matches!(&failure, Failure::Receipt(failure) if failure.concerns_all());
         if refused_all.is_some() || is_stranger || signs_none {
             ended.refused_as_a_whole.extend(number);
@@ -442,16 +440,8 @@ impl Progress<'_> {
     }
 }
 
-fn into_inner<T>(mutex: Mutex<T>) -> T {
-    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn entries_of(jobs: &[Job], some: &BTreeSet<usize>) -> Vec<JobEntry> {
     some.iter().filter_map(|job| Some(jobs.get(*job)?.as_written())).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

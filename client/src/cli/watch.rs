@@ -12,8 +12,9 @@ use crate::client::Client;
 use crate::client::get::GetTold;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::locked::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use towline_protocol::Code;
@@ -81,8 +82,4 @@ async fn end_of(
         Err(failure) if failure.code() == Some(Code::NotFound) => Ok(UploadEnd::of(upload)),
         Err(failure) => Err(failure),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -96,8 +96,8 @@ impl Failure {
                 Some("update towline, or name another file with --state-file".to_owned())
             }
             Self::KeyChanged { .. } => Some(
-                "another machine may answer in its place: ask its operator; if the server has a new \
-                 key, add --fingerprint and the key once"
+                "another machine may answer in its place: ask its operator; if the key that it has is \
+                 right, say that key once with --fingerprint"
                     .to_owned(),
             ),
             Self::KeyUnknown { .. } => Some(

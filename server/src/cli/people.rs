@@ -155,9 +155,7 @@ fn find_any(catalog: &Catalog, name_or_id: &str) -> anyhow::Result<User> {
         Ok(id) => catalog.user(id).wait()?,
         Err(_) => catalog.user_named(name_or_id).wait()?,
     };
-    user.with_context(|| {
-        format!("there is no user {name_or_id}; `user list` shows them, `user add` makes one")
-    })
+    user.with_context(|| format!("there is no user {name_or_id}; `towlined user list` shows them"))
 }
 
 /// The user of that name or number, unless removed.

@@ -75,7 +75,11 @@ impl Hangup {
                 let reloader = reloader.clone();
                 match tokio::task::spawn_blocking(move || reloader.reload()).await {
                     Ok(reloaded) => tell(&reloaded),
-                    Err(_) => return,
+                    Err(error) => tracing::error!(
+                        signal = "SIGHUP",
+                        %error,
+                        "nothing was read again, by a mistake of the server; what it has stays in use"
+                    ),
                 }
             }
         });

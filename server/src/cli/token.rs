@@ -81,10 +81,13 @@ pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()
 const BEGINNING_CHARS: usize = 4;
 
 fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
+    if typed.len() < BEGINNING_CHARS {
+        bail!("write at least the first {BEGINNING_CHARS} characters of the token's id");
+    }
     let rows = catalog.tokens(None).wait()?;
     let begins = |row: &TokenRow| row.token.token_id.to_string().starts_with(typed);
     let mut found = rows.into_iter().flatten().filter(begins);
-    let (Some(row), true) = (found.next(), typed.len() >= BEGINNING_CHARS) else {
+    let Some(row) = found.next() else {
         bail!("there is no token {typed}; `towlined tokens` shows their ids");
     };
     if found.next().is_some() {

@@ -162,6 +162,12 @@ async fn standard_input_has_a_name_and_is_sent_alone() {
     dry.arg("--dry-run");
     let outcome = run(dry).await;
     assert!(outcome.assert_done().out.contains("standard input -> b.tar"), "{outcome:?}");
+    let mut dry = put(&cli, "b.tar", &TestFile::new(10, 1142));
+    dry.args(["--dry-run", "--json"]);
+    let outcome = run(dry).await;
+    let planned = outcome.assert_done().event("planned");
+    assert_eq!((&planned["path"], &planned["to"]), (&"-".into(), &"b.tar".into()), "{planned}");
+    assert_eq!(outcome.event("plan")["files"], 1);
     assert!(!server.site.document(&server.user, "b.tar").exists());
 }
 

@@ -57,7 +57,7 @@ async fn a_server_is_known_by_its_key_and_a_file_goes_there_and_back() {
     let other = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let refused = put(&cli, "a.bin", &["--fingerprint", other]).await;
     refused.assert_code(1);
-    assert!(refused.err.contains("not the server that it was"), "{refused:?}");
+    assert!(refused.err.contains("not the server that it has to be"), "{refused:?}");
     assert_eq!(known_servers(&cli), "", "a key that was typed wrong is not remembered");
     assert_eq!(server.said().iter().filter(|line| line.contains("login")).count(), 0);
 

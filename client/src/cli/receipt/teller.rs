@@ -255,8 +255,10 @@ impl<'a> Teller<'a> {
         }
         if let Some(key) = unknown.first() {
             let message = match unknown.len() {
-                1 => format!("the key {key} is none of a server that you know"),
-                more => format!("{more} keys are none of servers that you know, such as {key}"),
+                1 => format!("the key {key} is not that of a server that you know"),
+                more => {
+                    format!("{more} keys are not those of servers that you know, such as {key}")
+                }
             };
             let error = CliError::new(Exit::Refused, message).advising(
                 "if you have the key from its server (it prints its key when it starts), add \

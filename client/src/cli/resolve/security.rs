@@ -73,7 +73,7 @@ pub(in crate::cli) fn security(
         && let Err(error) = known_servers.remember(server, key)
     {
         say(&format!(
-            "the key of {server} could not be written to {}: {}; the next command asks again",
+            "the key of {server} could not be written to {}: {}; the next command looks at its key again",
             printable(&known_servers.path().display().to_string()),
             in_words(&error)
         ));

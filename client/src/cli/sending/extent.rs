@@ -21,16 +21,22 @@ pub(super) fn concerns_all(failure: &Failure) -> bool {
         Failure::Unreachable { .. }
         | Failure::NoServer { .. }
         | Failure::Protocol(_)
-        | Failure::KeyUnknown { .. }
-        | Failure::KeyChanged { .. }
-        | Failure::NoTls { .. }
         | Failure::OtherServer { document_id: None, .. } => true,
+        failure if is_stranger(failure) => true,
         // Where no attempt is to be repeated, the first loss ends it all.
         Failure::ConnectionLost { attempts, .. } => *attempts <= 1,
         Failure::Receipt(failure) => failure.concerns_all(),
         Failure::Refused { reply, .. } => refuses_all(reply.code),
         _ => false,
     }
+}
+
+/// Whether what answers is not a server that the client may speak to.
+pub(super) const fn is_stranger(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::KeyUnknown { .. } | Failure::KeyChanged { .. } | Failure::NoTls { .. }
+    )
 }
 
 /// Whether the server refuses the client as a whole, whatever it sends.

@@ -45,7 +45,7 @@ async fn documents_are_listed_with_size_hash_and_date_of_all_users_or_of_one() {
     let text = said(&site, &["documents", "--user", "bob"]).await;
     assert!(text.starts_with("bob (user 2, removed)\n"), "{text}");
     let said = failed(&site, &["documents", "--user", "eve"]).await;
-    assert!(said.contains("there is no user eve; `user list` shows them"), "{said}");
+    assert!(said.contains("there is no user eve; `towlined user list` shows them"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

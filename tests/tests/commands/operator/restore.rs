@@ -179,6 +179,12 @@ async fn a_restore_that_was_cut_off_between_two_keys_is_finished_by_the_next() {
     fs::remove_file(key("ed25519.pk8")).unwrap();
     said(&site, &restore_arguments(&from)).await;
     assert_eq!(fs::read(key("ed25519.pk8")).unwrap(), first);
+    // The key by which clients know the server comes back also beside keys that are kept.
+    let known = fs::read(key("tls.pem")).unwrap();
+    fs::rename(site.path().join("state"), site.path().join("state.once")).unwrap();
+    fs::remove_file(key("tls.pem")).unwrap();
+    said(&site, &restore_arguments(&from)).await;
+    assert_eq!(fs::read(key("tls.pem")).unwrap(), known);
     // A key that is not of the backup stays, and none is added to it.
     fs::rename(site.path().join("state"), site.path().join("state.again")).unwrap();
     fs::remove_file(key("ed25519.pk8")).unwrap();
