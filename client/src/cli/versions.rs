@@ -22,9 +22,6 @@ pub(super) fn run(versions: &Versions) -> Result<Exit, CliError> {
         loop {
             let page = client.versions(&path, after).await;
             let page = page.map_err(|failure| nodes::about(&path, failure))?;
-            if page.node.as_ref().is_some_and(|node| node.kind != NodeKind::File) {
-                return Err(CliError::new(Exit::Refused, no_file(&path)));
-            }
             for version in &page.entries {
                 // A server that lists the same again and again would never come to an end.
                 if last.replace(version.version).is_some_and(|last| last <= version.version) {
@@ -38,7 +35,11 @@ pub(super) fn run(versions: &Versions) -> Result<Exit, CliError> {
             }
             after = page.next;
             if after.is_none() {
-                return Ok(Exit::Done);
+                let is_file = page.node.is_none_or(|node| node.kind == NodeKind::File);
+                return match last {
+                    None if !is_file => Err(CliError::new(Exit::Refused, no_file(&path))),
+                    _ => Ok(Exit::Done),
+                };
             }
         }
     })?
