@@ -59,8 +59,7 @@ impl RawClient {
         let (reader, writer) = stream.into_split();
         let receiver = Receiver { socket: reader, decoder: Decoder::new(FrameLimits::CLIENT) };
         let mut raw_client = Self { receiver, sender: Sender { socket: writer } };
-        let hello = Hello { channel: ONLY, version: 1, token: token.to_owned(), client: None };
-        raw_client.sender.say(&Request::Hello(hello)).await?;
+        raw_client.sender.say(&Request::Hello(Hello::with_token(token))).await?;
         match raw_client.receiver.next().await? {
             Reply::Welcome(_) => Ok(raw_client),
             other => bail!("no welcome but {other:?}"),

@@ -39,10 +39,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_state::catalog::{
-    Catalog, CatalogError, IssuedToken, Reply, Standing, Store, User, UserRef,
+    Catalog, CatalogError, Invitation, IssuedToken, Reply, Standing, Store, User, UserRef,
 };
 use towline_state::state_file::StateFile;
-use towline_types::{StoreId, Timestamp, TokenId, UserId};
+use towline_types::{JoinHash, StoreId, Timestamp, TokenId, UserId};
 
 /// Why an engine does not open.
 #[derive(Debug, thiserror::Error)]
@@ -251,6 +251,17 @@ impl Engine {
     /// Records that a token is in use, once in that time. The answer need not be waited for.
     pub fn note_token_use(&self, token: IssuedToken, now: Timestamp, every: Duration) -> Reply<()> {
         self.0.shared.catalog.note_token_use(token, now, every)
+    }
+
+    /// The invitation with that secret, for a door that exchanges the secret for a token.
+    pub fn invitation(&self, secret: JoinHash) -> Reply<Option<Invitation>> {
+        self.0.shared.catalog.invitation(secret, self.clock().now())
+    }
+
+    /// Uses an invitation up and records the token of its client, in one transaction. `None` where
+    /// the invitation is not good, or no longer.
+    pub fn accept_invitation(&self, secret: JoinHash, token: IssuedToken) -> Reply<Option<User>> {
+        self.0.shared.catalog.accept_invitation(secret, token, self.clock().now())
     }
 
     /// Adds a user with the next free number, for a door that has no command line beside it. The

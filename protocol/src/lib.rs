@@ -6,6 +6,7 @@
 mod encoded_bytes;
 pub mod error;
 pub mod frame;
+mod join_line;
 mod json;
 pub mod limits;
 mod node;
@@ -16,6 +17,7 @@ pub mod request;
 pub use encoded_bytes::{BadBase64, EncodedBytes};
 pub use error::{Code, ErrorReply};
 pub use frame::Channel;
+pub use join_line::{BadJoinLine, JOIN_ADDRESSES_MAX, JoinAddress, JoinLine};
 pub use node::Node;
 pub use reply::Reply;
 pub use request::Request;

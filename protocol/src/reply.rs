@@ -134,6 +134,9 @@ pub struct Welcome {
     pub max_channels: u32,
     /// What else the server can do, as words.
     pub features: Vec<String>,
+    /// The token that was exchanged for a secret; only in the answer to `hello` with `join`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// `{"action":"reauth","channel":0,"expires_at":1705934256000}`

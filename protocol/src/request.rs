@@ -144,11 +144,24 @@ pub struct Hello {
     pub channel: Channel,
     /// The highest version that the client speaks.
     pub version: u32,
-    /// A JSON web token.
-    pub token: String,
+    /// A JSON web token; absent, `join` is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// A one-time secret that is exchanged for a token, instead of `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<String>,
     /// The client's name and version, for the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+}
+
+impl Hello {
+    /// The `hello` of a client that has a token.
+    #[must_use]
+    pub fn with_token(token: impl Into<String>) -> Self {
+        let channel = Channel::default();
+        Self { channel, version: VERSION, token: Some(token.into()), join: None, client: None }
+    }
 }
 
 /// `{"action":"reauth","token":"…"}`

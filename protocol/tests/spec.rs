@@ -313,6 +313,7 @@ fn a_request_takes_its_fields_and_no_others() {
     let values = BTreeMap::from([
         ("version", "1"),
         ("token", "\"t\""),
+        ("join", "\"j\""),
         ("client", "\"c\""),
         ("filename", "\"doc.pdf\""),
         ("folder", "[\"a\",\"b\"]"),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
+use towline_engine::log;
 use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::{CatalogError, Reply, Standing, User, UserRef};
 use towline_types::UserId;
@@ -74,6 +75,12 @@ fn still_admitted(standing: Option<Standing>, of_provider: bool) -> Result<User,
 /// The message for a valid token of an identity provider whose user has no account here.
 const NO_ACCOUNT: &str = "the user of this token has no account on this server; ask its operator for \
                           one (towlined user add NAME)";
+
+/// The error reply where the catalog does not say whether a login is good.
+pub(crate) fn not_checked(error: &CatalogError) -> ErrorReply {
+    tracing::error!(error = log::chain(error), "a login could not be checked");
+    ErrorReply::new(Code::Internal, "the server could not look the user up; try again")
+}
 
 /// The error reply that refuses a token.
 pub(crate) fn refusal(error: TokenError) -> ErrorReply {

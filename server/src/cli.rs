@@ -4,6 +4,7 @@ mod backup;
 mod documents;
 mod expire;
 mod first_start;
+mod join;
 mod keep;
 mod key;
 mod listen;
@@ -24,6 +25,7 @@ mod verify;
 pub use backup::BackupArgs;
 pub use documents::DocumentsArgs;
 pub use expire::ExpireArgs;
+pub use join::JoinArgs;
 pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
 pub use key::KeyArgs;
 pub use listen::{BadAddress, ListenAddress};
@@ -37,6 +39,7 @@ pub use trash::TrashArgs;
 pub use usage::UsageArgs;
 pub use verify::VerifyArgs;
 
+use crate::listening::Listening;
 use crate::{Config, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -75,6 +78,8 @@ enum Command {
     User(UserArgs),
     /// Print a token for a user, or revoke one
     Token(TokenArgs),
+    /// Print one line with which another machine joins as a user: towline login LINE
+    Join(JoinArgs),
     /// List the tokens: when each was issued, when it ends, when it was used last
     Tokens(TokensArgs),
     /// List the keys that sign tokens, add one, retire one
@@ -123,6 +128,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => serve(before).map(|()| true),
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => token::run(token, &token.store.or(before)).map(|()| true),
+        Some(Command::Join(join)) => join::run(join, &join.store.or(before)).map(|()| true),
         Some(Command::Tokens(tokens)) => {
             token::list(tokens, &tokens.store.or(before)).map(|()| true)
         }
@@ -196,10 +202,13 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
-        hangup.reloads(server.reloader());
+        hangup.reloads(server.reloader(), address, about.data_dir.clone());
         let fingerprint = server.fingerprint();
+        let listening = Listening { listen: address, key: fingerprint };
         let welcome = tokio::task::spawn_blocking(move || {
-            first_start::welcome(&data_dir, address, fingerprint)
+            let welcome = first_start::welcome(&data_dir, address, fingerprint);
+            listening.record_in(&data_dir);
+            welcome
         });
         let welcome = tokio::select! {
             welcome = welcome => welcome??,

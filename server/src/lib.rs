@@ -11,8 +11,10 @@ mod access;
 pub mod cli;
 mod config;
 mod listener;
+mod listening;
 mod log;
 mod login_log;
+mod own_addresses;
 mod places;
 mod run;
 mod secret_file;
@@ -26,6 +28,7 @@ mod user_numbers;
 
 pub use config::{Config, Timings};
 pub use log::LogFormat;
+pub use own_addresses::own_addresses;
 pub use places::PlaceLimits;
 pub use run::{Reloaded, Reloader, RunError, Server, run};
 pub use tls::{TlsError, TlsFiles};

@@ -73,12 +73,16 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Ar
     };
     // Where no byte came in time, the session refuses the login for that reason.
     let is_tls = matches!(peeked, Ok(Ok(1))) && first == [TLS_HANDSHAKE];
-    let is_private = is_tls || shared.allow_plaintext || is_of_this_machine(&stream, peer);
+    let is_private = is_tls || is_of_this_machine(&stream, peer);
     let halves = match socket::halves(stream) {
         Ok(halves) => halves,
         Err(error) => return tracing::warn!(%peer, %error, "a connection was lost"),
     };
-    let privacy = if is_private { Privacy::Kept } else { Privacy::Lost };
+    let privacy = match is_private {
+        true => Privacy::Kept,
+        false if shared.allow_plaintext => Privacy::Waived,
+        false => Privacy::Lost,
+    };
     let arrival = Arrival { peer, login_until, privacy };
     if !is_tls {
         let (reader, writer) = halves;

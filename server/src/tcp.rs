@@ -5,6 +5,7 @@ mod error_code;
 mod features;
 mod forwarding;
 mod frame_reader;
+mod joining;
 mod lent_reader;
 mod login;
 mod node;
@@ -30,9 +31,10 @@ pub(crate) struct Arrival {
 /// Whether others on the network can read a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privacy {
-    /// Others cannot read it, because it is encrypted or does not leave this machine; or the
-    /// operator allows that they can.
+    /// Others cannot read it, because it is encrypted or does not leave this machine.
     Kept,
+    /// Everybody between the two machines can read it, and the operator allows that.
+    Waived,
     /// Everybody between the two machines can read it.
     Lost,
 }

@@ -73,6 +73,11 @@ digest!(
     Sha256Hash
 );
 
+digest!(
+    /// The SHA-256 hash of a one-time secret that a new client exchanges for a token.
+    JoinHash
+);
+
 /// A hash of the whole file that is wanted besides its BLAKE3 hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SecondDigest {

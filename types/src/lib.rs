@@ -9,6 +9,7 @@ mod digest;
 pub mod file_hash;
 mod fingerprint;
 mod hexadecimal;
+mod join_secret;
 pub mod limits;
 mod metadata;
 pub mod name;
@@ -20,8 +21,9 @@ mod store_id;
 mod token_id;
 
 pub use block::{BlockHasher, BlockIndex};
-pub use digest::{ChainingValue, FileHash, SecondDigest, Sha256Hash};
+pub use digest::{ChainingValue, FileHash, JoinHash, SecondDigest, Sha256Hash};
 pub use fingerprint::{BadFingerprint, Fingerprint};
+pub use join_secret::{BadJoinSecret, JoinSecret};
 pub use metadata::{BadLinkTarget, BadMode, LinkTarget, ModifiedTime, PermissionBits};
 pub use name::{BadName, BadPattern, DocumentPath, Name, NamePattern};
 pub use node::NodeKind;

@@ -18,7 +18,7 @@ use towline_protocol::frame::{Decoder, FrameLimits};
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, VERSION};
-use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
+use towline_protocol::{Code, ErrorReply, Reply, Request};
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 impl Connection {
@@ -55,10 +55,8 @@ impl Connection {
             round_trip: Duration::ZERO,
         };
         connection.queue(&Request::Hello(Hello {
-            channel: Channel::default(),
-            version: VERSION,
-            token: shown.reveal().to_owned(),
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Hello::with_token(shown.reveal())
         }));
         let asked = Instant::now();
         // `ask` would send a ping where the server is silent, which is an error before the login.
@@ -125,6 +123,7 @@ fn nothing_said() -> Welcome {
         block_size: BLOCK_SIZE_BYTES,
         max_channels: 1,
         features: Vec::new(),
+        token: None,
     }
 }
 

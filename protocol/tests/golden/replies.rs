@@ -26,7 +26,9 @@ fn replies() -> Vec<(&'static str, Reply)> {
         features: ["blocks", "find", "withdraw", "channels", "join", "new_only"]
             .map(str::to_owned)
             .to_vec(),
+        token: None,
     };
+    let joined = Welcome { token: Some(TOKEN.into()), ..welcome.clone() };
     let reauth = Reauthenticated { channel: Channel(7), expires_at: moment(1_705_934_256_000) };
     let granted = |at| Granted {
         channel: Channel(0),
@@ -180,6 +182,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
     };
     let mut all = vec![
         ("welcome", Reply::Welcome(welcome)),
+        ("welcome-joined", Reply::Welcome(joined)),
         ("reauth", Reply::Reauth(reauth)),
         ("upload", Reply::Upload(granted(0))),
         ("resume", Reply::Resume(granted(200_000))),

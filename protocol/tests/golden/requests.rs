@@ -11,8 +11,9 @@ use towline_protocol::request::{
 use towline_types::{ModifiedTime, OnConflict, PermissionBits};
 
 fn requests() -> Vec<(&'static str, Request)> {
-    let hello = Hello { channel: Channel(0), version: 1, token: TOKEN.into(), client: None };
+    let hello = Hello::with_token(TOKEN);
     let named = Hello { client: Some("towline 0.1.0".into()), ..hello.clone() };
+    let joining = Hello { token: None, join: Some(SECRET.into()), ..hello.clone() };
     let reauth = Reauth { channel: Channel(0), token: TOKEN.into() };
     let reauth_channel = Reauth { channel: Channel(7), ..reauth.clone() };
     let upload = Upload {
@@ -108,6 +109,7 @@ fn requests() -> Vec<(&'static str, Request)> {
     let mut all = vec![
         ("hello", Request::Hello(hello)),
         ("hello-named", Request::Hello(named)),
+        ("hello-join", Request::Hello(joining)),
         ("reauth", Request::Reauth(reauth)),
         ("reauth-channel", Request::Reauth(reauth_channel)),
         ("upload", Request::Upload(upload)),

@@ -7,6 +7,7 @@ pub(crate) use towline_testkit::{
 use towline_types::{ChainingValue, FileHash, Generation};
 
 pub(crate) const TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxMjMifQ.c2lnbmF0dXJl";
+pub(crate) const SECRET: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 pub(crate) const HASH_OF_4_BLOCKS: &str =
     "8f3f67e881a256c8a2cc45cce1a0b500a1dd0500623fe5363fe7f77518267c5a";
 pub(crate) const HASH_OF_1_BLOCK: &str =

@@ -90,6 +90,19 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
+    /// The host; `None` where every address of the machine is meant.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &self.host {
+            Host::Everywhere => None,
+            Host::Named(host) => Some(host),
+        }
+    }
+
+    /// The port.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Listens there.
     ///
     /// # Errors

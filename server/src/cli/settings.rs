@@ -241,6 +241,16 @@ pub(super) fn data_dir(typed: Option<&Path>, config: Option<&Path>) -> anyhow::R
     Ok(data_dir_of(typed, &file))
 }
 
+/// Where the server listens and which certificate it has, as the configuration file says, for a
+/// command that works beside the server.
+pub(super) fn address_and_tls(
+    config: Option<&Path>,
+) -> anyhow::Result<(ListenAddress, Option<TlsFiles>)> {
+    let file = config.map(read).transpose()?.unwrap_or_default();
+    let tls = file.tls()?;
+    Ok((file.listen.unwrap_or_default(), tls))
+}
+
 /// For how long things are kept, for a command that works beside the server: the times that were
 /// typed for the command, else those of the configuration file.
 pub(super) fn keep(typed: KeepArgs, config: Option<&Path>) -> anyhow::Result<Keep> {

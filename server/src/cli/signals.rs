@@ -3,9 +3,12 @@
 //! process. At SIGHUP the server reads its certificate and the keys of tokens again; nothing else
 //! changes.
 
+use crate::listening::Listening;
 use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use towline_engine::log::Limiter;
 
@@ -69,11 +72,19 @@ impl Hangup {
     }
 
     /// Reads the certificate and the keys of tokens again at each signal.
-    pub(super) fn reloads(mut self, reloader: Reloader) {
+    /// A new key is recorded for join lines.
+    pub(super) fn reloads(mut self, reloader: Reloader, listen: SocketAddr, data_dir: PathBuf) {
         tokio::spawn(async move {
             while self.0.recv().await.is_some() {
-                let reloader = reloader.clone();
-                match tokio::task::spawn_blocking(move || reloader.reload()).await {
+                let (reloader, data_dir) = (reloader.clone(), data_dir.clone());
+                let reload = move || {
+                    let reloaded = reloader.reload();
+                    if let Ok(key) = reloaded.certificate {
+                        Listening { listen, key }.record_in(&data_dir);
+                    }
+                    reloaded
+                };
+                match tokio::task::spawn_blocking(reload).await {
                     Ok(reloaded) => tell(&reloaded),
                     Err(error) => tracing::error!(
                         signal = "SIGHUP",

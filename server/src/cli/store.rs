@@ -2,7 +2,9 @@
 //! store is printed on standard error. This file never makes a store.
 
 use super::keep::KeepArgs;
-use super::settings::{ServeArgs, data_dir, keep};
+use super::listen::ListenAddress;
+use super::settings::{ServeArgs, address_and_tls, data_dir, keep};
+use crate::TlsFiles;
 use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Gid, Uid, geteuid};
@@ -41,6 +43,14 @@ impl StoreArgs {
     /// A mistake in the configuration file.
     pub(super) fn keep(&self, typed: KeepArgs) -> anyhow::Result<Keep> {
         keep(typed, self.config.as_deref())
+    }
+
+    /// Where the server listens and which certificate it has, as the configuration file says.
+    ///
+    /// # Errors
+    /// A mistake in the configuration file.
+    pub(super) fn address_and_tls(&self) -> anyhow::Result<(ListenAddress, Option<TlsFiles>)> {
+        address_and_tls(self.config.as_deref())
     }
 
     /// The data folder. Its path is printed on standard error. The folder holds a whole store.

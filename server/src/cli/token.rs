@@ -50,7 +50,7 @@ pub struct TokensArgs {
 }
 
 /// How long a token is valid. A token names whole seconds, so less than one is expired at once.
-fn ttl(typed: &str) -> Result<Duration, String> {
+pub(super) fn ttl(typed: &str) -> Result<Duration, String> {
     let ttl = humantime::parse_duration(typed).map_err(|error| error.to_string())?;
     if ttl < Duration::from_secs(1) {
         return Err("the token would be expired at once; write a time of 1s or more".to_owned());

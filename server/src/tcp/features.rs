@@ -8,7 +8,7 @@ use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
 /// it.
-pub(crate) const FEATURES: [&str; 15] = [
+pub(crate) const FEATURES: [&str; 16] = [
     "blocks",
     "find",
     "withdraw",
@@ -24,6 +24,7 @@ pub(crate) const FEATURES: [&str; 15] = [
     "uploads",
     "receipts",
     "reauth",
+    "hello_join",
 ];
 
 /// Lets a request pass if the features that it needs are announced.

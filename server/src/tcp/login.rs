@@ -2,14 +2,13 @@
 
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
-use super::{Arrival, Privacy, crowded};
-use crate::access::{admitted, refusal};
+use super::{Arrival, Privacy, crowded, joining};
+use crate::access::{admitted, not_checked, refusal};
 use crate::places::{NoPlace, Place};
 use crate::shared::Shared;
 use crate::token::{Identity, TokenError};
 use tokio::io::AsyncRead;
 use tokio::time::timeout_at;
-use towline_engine::log;
 use towline_protocol::frame::{FrameError, FrameLimits};
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
@@ -24,6 +23,8 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 pub(crate) enum Login {
     /// A user, and what the token says.
     User(User, Identity),
+    /// The same, and the token itself, for a client that has exchanged a secret for it.
+    Joined(User, Identity, String),
     /// Tell them why not, and close.
     Refused(ErrorReply),
     /// They do not speak Towline: what they can read of that, and close.
@@ -87,12 +88,13 @@ async fn ask<R: AsyncRead + Unpin>(
         Ok(_) => return refused(Code::AuthRequired, "say hello first"),
         Err(error) => return Login::Refused(error),
     };
-    check(&hello, reader, shared).await
+    check(&hello, reader, privacy, shared).await
 }
 
 async fn check<R: AsyncRead + Unpin>(
     hello: &Hello,
     reader: &mut FrameReader<R>,
+    privacy: Privacy,
     shared: &Shared,
 ) -> Login {
     // As long as there is one version, the common one is this, and welcome says it.
@@ -108,35 +110,51 @@ async fn check<R: AsyncRead + Unpin>(
         error.max = Some(u64::from(VERSION));
         return Login::Refused(error);
     }
-    if hello.token.len() > TOKEN_BYTES_MAX {
+    let login = match (&hello.token, &hello.join) {
+        (Some(token), None) => with_token(token, shared).await,
+        (None, Some(_)) if privacy != Privacy::Kept => {
+            return refused(Code::TlsRequired, NOT_PRIVATE);
+        }
+        (None, Some(secret)) => match joining::exchange(secret, shared).await {
+            Ok((user, issued)) => Login::Joined(user, issued.identity, issued.token),
+            Err(error) => Login::Refused(error),
+        },
+        _ => {
+            let message = "hello needs either a token or the secret of an invitation";
+            return Login::Refused(ErrorReply::bad_field("token", message));
+        }
+    };
+    if let Login::User(user, identity) | Login::Joined(user, identity, _) = &login {
+        reader.set_limits(FrameLimits::SERVER);
+        shared.token_use.note(&shared.engine, identity);
+        let has_joined = matches!(login, Login::Joined(..));
+        tracing::debug!(user = user.name, client = hello.client, has_joined, "logged in");
+    }
+    login
+}
+
+async fn with_token(token: &str, shared: &Shared) -> Login {
+    if token.len() > TOKEN_BYTES_MAX {
         return Login::Refused(refusal(TokenError::Bad));
     }
-    let token = match shared.tokens.check(&hello.token) {
+    let token = match shared.tokens.check(token) {
         Ok(token) => token,
         Err(error) => return Login::Refused(refusal(error)),
     };
     match shared.engine.standing(token.user.clone(), token.token).await {
         Ok(standing) => match admitted(standing, &token) {
-            Ok((user, identity)) => {
-                reader.set_limits(FrameLimits::SERVER);
-                shared.token_use.note(&shared.engine, &identity);
-                tracing::debug!(user = user.name, client = hello.client, "logged in");
-                Login::User(user, identity)
-            }
+            Ok((user, identity)) => Login::User(user, identity),
             Err(error) => Login::Refused(error),
         },
-        Err(error) => {
-            tracing::error!(error = log::chain(&error), "a login could not be checked");
-            refused(Code::Internal, "the server could not look the user up; try again")
-        }
+        Err(error) => Login::Refused(not_checked(&error)),
     }
 }
 
 /// The same login where the user gets a place, else a refusal.
 pub(crate) fn with_place(login: Login, place: &mut Place) -> Login {
-    let Login::User(user, identity) = login else { return login };
+    let (Login::User(user, _) | Login::Joined(user, ..)) = &login else { return login };
     match place.belongs_to(user.user_id) {
-        Ok(()) => Login::User(user, identity),
+        Ok(()) => login,
         Err(NoPlace::OfUser { max }) => {
             let message = format!(
                 "you have {max} connections, and a user may have no more; end some, or come again"
@@ -161,8 +179,8 @@ fn early(error: &FrameError) -> ErrorReply {
     }
 }
 
-/// What a user is told first.
-pub(crate) fn welcome(user: &User, shared: &Shared) -> Welcome {
+/// What a user is told first, with the token that was exchanged for a secret.
+pub(crate) fn welcome(user: &User, token: Option<String>, shared: &Shared) -> Welcome {
     Welcome {
         version: VERSION,
         server: concat!("towlined ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -175,5 +193,6 @@ pub(crate) fn welcome(user: &User, shared: &Shared) -> Welcome {
         block_size: BLOCK_SIZE_BYTES,
         max_channels: u32::try_from(CHANNELS_MAX).unwrap_or(u32::MAX),
         features: FEATURES.map(str::to_owned).to_vec(),
+        token,
     }
 }

@@ -78,9 +78,13 @@ pub(crate) async fn serve<R, W>(
             return;
         }
     };
-    match login::with_place(login, &mut place) {
+    let (login, token) = match login::with_place(login, &mut place) {
+        Login::Joined(user, identity, token) => (Login::User(user, identity), Some(token)),
+        login => (login, None),
+    };
+    match login {
         Login::User(user, identity) => {
-            outgoing.push(&Reply::Welcome(login::welcome(&user, &shared)));
+            outgoing.push(&Reply::Welcome(login::welcome(&user, token, &shared)));
             let (session, events) =
                 shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
             let connection = Connection {
@@ -102,7 +106,7 @@ pub(crate) async fn serve<R, W>(
             outgoing.push(&Reply::Error(error));
         }
         Login::WrongDoor(text) => outgoing.push_frames(text.as_bytes()),
-        Login::Gone => return,
+        Login::Gone | Login::Joined(..) => return,
     }
     close_gracefully(&mut reader, &mut outgoing).await;
 }

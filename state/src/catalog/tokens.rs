@@ -135,7 +135,8 @@ fn standing(
     Ok(Some(Standing { user, token_revoked_at: row.and_then(|row| row.revoked_at) }))
 }
 
-fn insert(connection: &Connection, token: &IssuedToken) -> Result<usize, CatalogError> {
+/// Records a token, unless it is recorded already.
+pub(super) fn insert(connection: &Connection, token: &IssuedToken) -> Result<usize, CatalogError> {
     let IssuedToken { token_id, user_id, key_id, issued_at, expires_at } = token;
     let mut statement = connection.prepare_cached(
         "INSERT INTO tokens (token_id, user_id, key_id, issued_at, expires_at) \

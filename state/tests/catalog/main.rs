@@ -13,6 +13,7 @@ mod found;
 mod groups;
 mod histories;
 mod inventory;
+mod joins;
 mod large_listing;
 mod lengths;
 mod log_checker;

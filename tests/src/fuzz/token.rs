@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 use towline_engine::Clock;
+use towline_protocol::Request;
 use towline_protocol::request::Hello;
-use towline_protocol::{Channel, Request};
 use towline_server::token::{Identity, TokenError, Tokens};
 use towline_state::catalog::{Store, UserRef};
 use towline_types::{Timestamp, UserId};
@@ -87,14 +87,13 @@ pub fn body(data: &[u8]) {
 
 /// Checks a token of a client, in the `hello` that carries it.
 fn check(token: &str) {
-    let token = token.to_owned();
-    let hello = Hello { channel: Channel(0), version: 1, token, client: None };
+    let hello = Hello::with_token(token);
     let json = serde_json::to_vec(&Request::Hello(hello.clone())).expect("a message is JSON");
     assert_eq!(Request::parse(&json), Ok(Request::Hello(hello.clone())), "the token arrives");
-    let found = checked(&hello.token);
-    match DESK.issued.get(&hello.token) {
-        Some(expected) => assert_eq!(found, *expected, "{:?}", hello.token),
-        None => assert!(is_refused(found), "{:?}: {found:?}", hello.token),
+    let found = checked(token);
+    match DESK.issued.get(token) {
+        Some(expected) => assert_eq!(found, *expected, "{token:?}"),
+        None => assert!(is_refused(found), "{token:?}: {found:?}"),
     }
 }
 

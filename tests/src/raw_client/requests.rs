@@ -17,7 +17,7 @@ pub fn hello(token: &str) -> Request {
 #[must_use]
 pub fn hello_of_version(token: &str, version: u32) -> Request {
     let client = Some("towline-tests".to_owned());
-    Request::Hello(Hello { channel: ZERO, version, token: token.to_owned(), client })
+    Request::Hello(Hello { version, client, ..Hello::with_token(token) })
 }
 
 /// An `upload` with only its required fields.

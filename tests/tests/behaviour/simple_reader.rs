@@ -69,6 +69,7 @@ fn welcome() -> Reply {
         block_size: 1 << 20,
         max_channels: 8,
         features: ["tree", "read"].map(str::to_owned).to_vec(),
+        token: None,
     })
 }
 

@@ -2,6 +2,7 @@
 //! longer, and puts a backup back.
 
 mod expire;
+mod join;
 mod keys;
 mod lists;
 mod older_catalog;

@@ -436,8 +436,7 @@ impl Program {
         let slot = &mut self.connections[self.current];
         if slot.is_none() {
             let mut connection = Connection::open(self.address, &self.shared).await;
-            let (channel, token, client) = (Channel(0), self.token.clone(), None);
-            let hello = Request::Hello(Hello { channel, version: 1, token, client });
+            let hello = Request::Hello(Hello::with_token(self.token.clone()));
             connection.waiting = frame::control(&hello);
             *slot = Some(connection);
         }
