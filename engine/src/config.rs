@@ -43,6 +43,9 @@ pub struct EngineConfig {
     /// Without this, a folder on which a disk is not mounted looks like the folder of a first
     /// start.
     pub require_store: bool,
+    /// Does not open a store that other users of the machine may change, or whose keys or tokens
+    /// they may read. Without this, that is only logged as a warning.
+    pub strict_modes: bool,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -112,6 +115,7 @@ impl EngineConfig {
             timings: EngineTimings::default(),
             adopt_folders: false,
             require_store: false,
+            strict_modes: true,
             clock: Clock::system(),
         }
     }

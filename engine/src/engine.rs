@@ -23,6 +23,7 @@ use crate::storage::{
     DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, PathError, Storage,
     StorageError,
 };
+use crate::strict_modes::{self, LooseRights};
 use crate::tree::notifier::ChangeNotifier;
 use crate::tree::place_locks::PlaceLocks;
 use crate::writer::OrderedWriter;
@@ -53,6 +54,9 @@ pub enum OpenError {
     /// The data folder is not the whole store.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Other users of the machine may change it, or read its keys.
+    #[error(transparent)]
+    Rights(#[from] LooseRights),
     /// The storage in it.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -353,12 +357,18 @@ fn put_in_order(
 ) -> Result<Arc<Shared>, OpenError> {
     // Before anything is made: a disk that is not mounted must not become a store (P1).
     identity::check_for_server(&config)?;
+    LooseRights::refuse(strict_modes::look(&config.data_dir)?, config.strict_modes)?;
     let folder = DataFolder::open(&config.data_dir)?;
     let lock = folder.lock()?;
     // Once more under the lock: another server may have taken the folder in between.
     identity::check_for_server(&config)?;
     let storage = storage(&lock, &mut config);
-    crate::rights::warn(folder.path(), &folder.keys_path());
+    // The first look came before anything was made. Another user may have changed rights since.
+    let faults = strict_modes::look(folder.path())?;
+    LooseRights::refuse(faults.clone(), config.strict_modes)?;
+    for fault in faults {
+        tracing::warn!("{fault}");
+    }
     let state_file = StateFile::at(folder.state_file_path());
     let tracker = TaskTracker::new();
     let buffers = BufferPool::new(config.limits.buffers);

@@ -75,11 +75,12 @@ mod receipt;
 mod recovery;
 mod rejection;
 pub mod restore;
-mod rights;
 mod session;
 mod shared;
+mod shell_word;
 mod state_file_copy;
 pub mod storage;
+pub mod strict_modes;
 mod tree;
 pub mod units;
 mod uploads;
@@ -107,6 +108,7 @@ pub use reading::READS_MAX;
 pub use receipt::Receipt;
 pub use rejection::{Rejection, RejectionKind};
 pub use session::{Admitted, Client, Closed, REQUESTS_MAX, Session};
+pub use shell_word::shell_word;
 pub use towline_upload::{BlockOrder, Integrity, Length, Phase, SendingMode};
 pub use tree::request::{
     DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PAGE_CHANGES_MAX, PAGE_ENTRIES_MAX,

@@ -4,6 +4,7 @@ mod backup;
 mod documents;
 mod expire;
 mod first_start;
+mod group_access;
 mod join;
 mod keep;
 mod key;
@@ -44,6 +45,7 @@ use crate::{Config, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use group_access::GroupAccess;
 use settings::Settings;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -123,6 +125,8 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         command.error(ErrorKind::ArgumentConflict, message).exit();
     }
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // What a command makes has the modes that a server gives it.
+    GroupAccess::default().apply();
     let before = &arguments.serve;
     let done = match &arguments.command {
         None => serve(before).map(|()| true),
@@ -185,7 +189,8 @@ const LAST_THREADS: Duration = Duration::from_millis(300);
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
-    let Settings { listen, config, log_format } = arguments.settings()?;
+    let Settings { listen, config, log_format, group_access } = arguments.settings()?;
+    group_access.apply();
     log::begin(log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {

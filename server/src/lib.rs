@@ -14,6 +14,7 @@ mod listener;
 mod listening;
 mod log;
 mod login_log;
+mod operators_files;
 mod own_addresses;
 mod places;
 mod run;

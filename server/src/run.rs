@@ -6,7 +6,7 @@ use crate::shared::Shared;
 use crate::tls::{TlsError, TlsIdentity};
 use crate::token::{KeyError, ProviderKeysError, Tokens};
 use crate::token_use::TokenUse;
-use crate::{Config, listener};
+use crate::{Config, listener, operators_files};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,12 +15,16 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use towline_engine::strict_modes::LooseRights;
 use towline_engine::{Engine, OpenError, ShutdownError};
 use towline_types::Fingerprint;
 
 /// Why a server did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Other users of the machine may change, or read, files that the operator has named.
+    #[error(transparent)]
+    Rights(#[from] LooseRights),
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -167,6 +171,11 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     config.places.all = config.places.all.min(descriptors / 2);
     let limits = &mut config.engine.limits;
     limits.paused_kept_open = limits.paused_kept_open.min(descriptors / 8);
+    let faults = operators_files::faults(&config);
+    LooseRights::refuse(faults.clone(), config.engine.strict_modes)?;
+    for fault in faults {
+        tracing::warn!("{fault}");
+    }
     let Config { engine, places, timings, tls, allow_plaintext, provider } = config;
     let engine = Engine::open(engine, runtime)?;
     let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;

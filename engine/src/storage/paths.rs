@@ -46,6 +46,8 @@ pub(super) const HISTORY_TMP: &str = ".towline-history.tmp";
 
 const CATALOG_FILE: &str = "catalog.db";
 const STATE_FILE: &str = "uploads_state.json";
+/// The highest user number ever given; in [`KEYS`]. The server writes it.
+const HIGHEST_USER: &str = "highest_user";
 /// Held for a moment by a process that opens the one or writes the other.
 pub(super) const STATE_LOCKS: [&str; 2] = ["catalog.db.lock", "uploads_state.json.lock"];
 const STAGING_SUFFIX: &str = ".tmp";
@@ -253,6 +255,44 @@ pub(super) fn is_no_users(name: &OsStr) -> bool {
         || name == TRASH
         || is_of_the_file_system(name)
         || is_marker(name)
+}
+
+/// The folders, seen from the data folder, that no other user of the machine may write into; and
+/// whether other programs may read documents in them.
+pub(super) fn guarded_folders() -> [(PathBuf, bool); 6] {
+    let uploads = Path::new(UPLOADS);
+    [
+        (uploads.to_owned(), true),
+        (uploads.join(STAGING), false),
+        (uploads.join(VERSIONS), false),
+        (uploads.join(TRASH), false),
+        (STATE.into(), false),
+        (KEYS.into(), false),
+    ]
+}
+
+/// A file that no other user of the machine may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GuardedFile {
+    /// A key, which others may not read either.
+    Key,
+    /// The catalog with its journals, and what is kept beside it and beside the keys.
+    Record,
+}
+
+/// Which file of that name lies in the folder of the keys or of the catalog; `None` for other names.
+pub(super) fn guarded_file(name: &OsStr) -> Option<GuardedFile> {
+    let name = name.to_str()?;
+    if name.ends_with(".pk8") || name.ends_with(".pem") {
+        return Some(GuardedFile::Key);
+    }
+    let is_record = name.starts_with(CATALOG_FILE) || name == STATE_FILE || name == HIGHEST_USER;
+    is_record.then_some(GuardedFile::Record)
+}
+
+/// Whether a file of that name in the data folder has the token of a user.
+pub(super) fn is_token(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "token")
 }
 
 /// Whether a file system makes an entry of that name in its root by itself.

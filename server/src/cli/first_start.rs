@@ -7,9 +7,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use towline_engine::Clock;
 use towline_engine::storage::DataFolder;
 use towline_engine::units::Size;
+use towline_engine::{Clock, shell_word};
 use towline_state::catalog::{Catalog, User};
 use towline_types::{FileSize, Fingerprint};
 
@@ -72,13 +72,13 @@ pub(super) fn welcome(
         true => String::new(),
         false => format!(" --fingerprint {fingerprint}"),
     };
-    let data_folder = for_a_shell(folder.path());
+    let data_folder = shell_word(folder.path());
     Ok(Some(format!(
         "Created user \"{name}\" and a token valid for 30 days: {}\n\
          For another token: towlined token --user {name} --data-dir {data_folder}\n\
          try it:  towline put FILE --to {address} --token-file {}{known}\n",
         path.display(),
-        for_a_shell(&path)
+        shell_word(&path)
     )))
 }
 
@@ -105,13 +105,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         }
         _ => address,
     }
-}
-
-/// The path as a shell takes it for one word.
-fn for_a_shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn login_name() -> String {

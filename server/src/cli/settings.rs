@@ -1,5 +1,6 @@
 //! What was typed or stands in the configuration file, and what it means.
 
+use super::group_access::GroupAccess;
 use super::keep::{KeepArgs, KeepTime, KeepVersions};
 use super::listen::ListenAddress;
 use super::size::{MaxFileSize, Size};
@@ -37,7 +38,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, log_format, allow_plaintext, tls_cert, tls_key, token_keys,
+    /// require_store, log_format, strict_modes, group_access, allow_plaintext, tls_cert, tls_key, token_keys,
     /// token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user, quota, quota_files. Options on the command line
@@ -93,6 +94,9 @@ struct File {
     #[serde(default)]
     require_store: bool,
     log_format: Option<LogFormat>,
+    /// Whether a store that other users of the machine may change is refused.
+    strict_modes: Option<bool>,
+    group_access: Option<GroupAccess>,
     #[serde(default)]
     allow_plaintext: bool,
     tls_cert: Option<PathBuf>,
@@ -165,6 +169,7 @@ pub(super) struct Settings {
     pub(super) listen: ListenAddress,
     pub(super) config: Config,
     pub(super) log_format: LogFormat,
+    pub(super) group_access: GroupAccess,
 }
 
 impl ServeArgs {
@@ -173,6 +178,7 @@ impl ServeArgs {
         let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
         config.engine.adopt_folders = self.adopt_folders;
         config.engine.require_store = self.require_store || file.require_store;
+        config.engine.strict_modes = file.strict_modes.unwrap_or(true);
         if let Some(max) = self.max_file_size.or(file.max_file_size) {
             config.engine.max_filesize = max.filesize();
         }
@@ -200,7 +206,8 @@ impl ServeArgs {
             Quota { bytes: file.quota.map(Size::bytes), files: file.quota_files };
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         let log_format = self.log_format.or(file.log_format).unwrap_or_default();
-        Ok(Settings { listen, config, log_format })
+        let group_access = file.group_access.unwrap_or_default();
+        Ok(Settings { listen, config, log_format, group_access })
     }
 }
 

@@ -174,7 +174,7 @@ fn made() -> Result<String, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    secret_file::read(path).map_err(not_read(path))
+    secret_file::read_of_operator(path).map_err(not_read(path))
 }
 
 fn not_read(path: &Path) -> impl FnOnce(io::Error) -> TlsError {

@@ -46,7 +46,7 @@ impl ProviderKeys {
     /// Reads the file.
     pub(super) fn read(path: &Path) -> Result<Self, ProviderKeysError> {
         let not_read = |error| ProviderKeysError::from(PathError::new("read", path, error));
-        let bytes = secret_file::read(path).map_err(not_read)?;
+        let bytes = secret_file::read_of_operator(path).map_err(not_read)?;
         Self::parse(&bytes)
             .map_err(|reason| ProviderKeysError::Unusable { path: path.to_owned(), reason })
     }

@@ -47,6 +47,7 @@ mod sizes;
 mod state_file;
 mod stop;
 mod stream;
+mod strict_modes;
 mod takeover;
 mod tree;
 mod uploads;
