@@ -1,6 +1,7 @@
 //! The command line of the server: `towlined`, and `towline serve` alike.
 
 mod backup;
+mod check_config;
 mod documents;
 mod expire;
 mod first_start;
@@ -13,6 +14,7 @@ mod output;
 mod people;
 mod quota;
 mod restore;
+mod run_as;
 mod settings;
 mod signals;
 mod size;
@@ -24,6 +26,7 @@ mod usage_error;
 mod verify;
 
 pub use backup::BackupArgs;
+pub use check_config::CheckConfigArgs;
 pub use documents::DocumentsArgs;
 pub use expire::ExpireArgs;
 pub use join::JoinArgs;
@@ -53,6 +56,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use towline_engine::Durability;
 use towline_engine::units::Size;
 use towline_types::FileSize;
@@ -76,6 +80,8 @@ TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say all that is wrong with the configuration, keys, folders and address of a server
+    CheckConfig(CheckConfigArgs),
     /// Add, list and remove users
     User(UserArgs),
     /// Print a token for a user, or revoke one
@@ -130,6 +136,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let before = &arguments.serve;
     let done = match &arguments.command {
         None => serve(before).map(|()| true),
+        Some(Command::CheckConfig(check)) => check_config::run(check, before),
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => token::run(token, &token.store.or(before)).map(|()| true),
         Some(Command::Join(join)) => join::run(join, &join.store.or(before)).map(|()| true),
@@ -189,15 +196,24 @@ const LAST_THREADS: Duration = Duration::from_millis(300);
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
-    let Settings { listen, config, log_format, group_access } = arguments.settings()?;
+    let Settings { listen, config, log_format, group_access, run_as } = arguments.settings()?;
     group_access.apply();
+    let bound = listen.bind().and_then(|listener| {
+        run_as.apply(listener.local_addr()?)?;
+        Ok(listener)
+    });
+    // From here on there are threads.
     log::begin(log_format);
+    let listener = bound?;
+    if let Some(warning) = run_as.warning() {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         signals::pass_over()?;
         let hangup = signals::Hangup::new()?;
         let mut stop = signals::Stop::new()?;
-        let listener = listen.bind().await?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let about = first_start::About::of(&config);
         let data_dir = about.data_dir.clone();

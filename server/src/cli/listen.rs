@@ -2,13 +2,16 @@
 
 use super::usage_error::UsageError;
 use anyhow::Context as _;
+use socket2::SockRef;
 use std::fmt;
 use std::io;
+use std::net::{TcpListener, ToSocketAddrs as _};
 use std::str::FromStr;
-use tokio::net::{TcpListener, lookup_host};
 
 /// The port where none is named.
 const PORT: u16 = 8695;
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
 /// The host where none is named: other machines are let in only where that was asked for.
 const HOST: &str = "127.0.0.1";
 /// Every address of this machine, IPv6 and IPv4 alike, and the same without IPv6.
@@ -103,25 +106,35 @@ impl ListenAddress {
         self.port
     }
 
-    /// Listens there.
+    /// Listens there. Blocks while a name is looked up, and needs no runtime.
     ///
     /// # Errors
     /// A host that is not known is a mistake of usage; all else is the system's no.
-    pub(super) async fn bind(&self) -> anyhow::Result<TcpListener> {
+    pub(super) fn bind(&self) -> anyhow::Result<TcpListener> {
+        let listener = self.bound()?;
+        let ready = listener.set_nonblocking(true);
+        // The standard library lets only 128 connections wait to be accepted.
+        ready
+            .and_then(|()| SockRef::from(&listener).listen(BACKLOG))
+            .with_context(|| format!("cannot listen on {self}"))?;
+        Ok(listener)
+    }
+
+    fn bound(&self) -> anyhow::Result<TcpListener> {
         let context = || format!("cannot listen on {self}");
         match &self.host {
             Host::Everywhere => {
                 let [both, without_ipv6] = EVERYWHERE;
-                match TcpListener::bind((both, self.port)).await {
+                match TcpListener::bind((both, self.port)) {
                     Err(error) if lacks_ipv6(&error) => {
-                        TcpListener::bind((without_ipv6, self.port)).await.with_context(context)
+                        TcpListener::bind((without_ipv6, self.port)).with_context(context)
                     }
                     answer => answer.with_context(context),
                 }
             }
             // The name is looked up by the system, which knows zones too.
             Host::Named(host) => {
-                let found = lookup_host((host.as_str(), self.port)).await;
+                let found = (host.as_str(), self.port).to_socket_addrs();
                 let addresses: Vec<_> = found
                     .map_err(|_| {
                         UsageError(format!(
@@ -129,7 +142,7 @@ impl ListenAddress {
                         ))
                     })?
                     .collect();
-                TcpListener::bind(addresses.as_slice()).await.with_context(context)
+                TcpListener::bind(addresses.as_slice()).with_context(context)
             }
         }
     }

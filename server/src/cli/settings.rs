@@ -3,6 +3,7 @@
 use super::group_access::GroupAccess;
 use super::keep::{KeepArgs, KeepTime, KeepVersions};
 use super::listen::ListenAddress;
+use super::run_as::RunAs;
 use super::size::{MaxFileSize, Size};
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
@@ -38,8 +39,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, log_format, strict_modes, group_access, allow_plaintext, tls_cert, tls_key, token_keys,
-    /// token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
+    /// require_store, log_format, user, allow_root, strict_modes, group_access, allow_plaintext,
+    /// tls_cert, tls_key, token_keys, token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user, quota, quota_files. Options on the command line
     /// override it
@@ -56,6 +57,13 @@ pub struct ServeArgs {
     /// Lines for people, or one JSON object a line with the same fields [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Where root starts the server: the user that it runs as once it has the port
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Let the server run as root where other machines can reach it, as in a container that has no
+    /// other user
+    #[arg(long)]
+    pub allow_root: bool,
     /// Also take connections without TLS from other machines: whoever can read along on the network
     /// then has the tokens and the files
     #[arg(long)]
@@ -94,6 +102,9 @@ struct File {
     #[serde(default)]
     require_store: bool,
     log_format: Option<LogFormat>,
+    user: Option<String>,
+    #[serde(default)]
+    allow_root: bool,
     /// Whether a store that other users of the machine may change is refused.
     strict_modes: Option<bool>,
     group_access: Option<GroupAccess>,
@@ -128,13 +139,13 @@ struct File {
 
 impl File {
     /// The operator's certificate and its key. The file has both settings or neither.
-    fn tls(&self) -> anyhow::Result<Option<TlsFiles>> {
+    fn tls(&self) -> Result<Option<TlsFiles>, UsageError> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }))
             }
             (None, None) => Ok(None),
-            _ => Err(UsageError("tls_cert and tls_key belong together".to_owned()).into()),
+            _ => Err(UsageError("tls_cert and tls_key belong together".to_owned())),
         }
     }
 
@@ -170,11 +181,29 @@ pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) log_format: LogFormat,
     pub(super) group_access: GroupAccess,
+    pub(super) run_as: RunAs,
 }
 
 impl ServeArgs {
+    /// What was typed and what the configuration file says.
+    ///
+    /// # Errors
+    /// The first mistake in them.
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let file = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let mut mistakes = Vec::new();
+        let settings = self.settings_with(file, &mut mistakes);
+        mistakes.into_iter().next().map_or(Ok(settings), |mistake| Err(mistake.into()))
+    }
+
+    /// The same with all mistakes and not only the first. What is wrong is left out of the settings.
+    pub(super) fn settings_and_mistakes(&self) -> (Settings, Vec<UsageError>) {
+        let read = self.config.as_deref().map(read_past_mistakes);
+        let (file, mut mistakes) = read.unwrap_or_default();
+        (self.settings_with(file, &mut mistakes), mistakes)
+    }
+
+    fn settings_with(&self, file: File, mistakes: &mut Vec<UsageError>) -> Settings {
         let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
         config.engine.adopt_folders = self.adopt_folders;
         config.engine.require_store = self.require_store || file.require_store;
@@ -191,9 +220,15 @@ impl ServeArgs {
         config.allow_plaintext = self.allow_plaintext || file.allow_plaintext;
         config.tls = match self.tls_cert.clone().zip(self.tls_key.clone()) {
             Some((certificate, key)) => Some(TlsFiles { certificate, key }),
-            None => file.tls()?,
+            None => file.tls().unwrap_or_else(|mistake| {
+                mistakes.push(mistake);
+                None
+            }),
         };
-        config.provider = self.provider(&file)?;
+        config.provider = self.provider(&file).unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            None
+        });
         let places = &mut config.places;
         places.all = file.max_connections.unwrap_or(places.all);
         places.per_user = file.max_connections_per_user.unwrap_or(places.per_user);
@@ -207,13 +242,17 @@ impl ServeArgs {
         let listen = self.listen.clone().or(file.listen).unwrap_or_default();
         let log_format = self.log_format.or(file.log_format).unwrap_or_default();
         let group_access = file.group_access.unwrap_or_default();
-        Ok(Settings { listen, config, log_format, group_access })
+        let run_as = RunAs {
+            user: self.user.clone().or(file.user),
+            allow_root: self.allow_root || file.allow_root,
+        };
+        Settings { listen, config, log_format, group_access, run_as }
     }
 }
 
 impl ServeArgs {
     /// The identity provider. Issuer and audience of its tokens mean nothing without its keys.
-    fn provider(&self, file: &File) -> anyhow::Result<Option<TrustedProvider>> {
+    fn provider(&self, file: &File) -> Result<Option<TrustedProvider>, UsageError> {
         let issuer = self.token_issuer.clone().or_else(|| file.token_issuer.clone());
         let audience = self.token_audience.clone().or_else(|| file.token_audience.clone());
         match self.token_keys.clone().or_else(|| file.token_keys.clone()) {
@@ -222,7 +261,7 @@ impl ServeArgs {
             None => {
                 let message = "token_issuer and token_audience belong to token_keys: name the file \
                                with the keys of the identity provider";
-                Err(UsageError(message.to_owned()).into())
+                Err(UsageError(message.to_owned()))
             }
         }
     }
@@ -272,6 +311,50 @@ fn read(path: &Path) -> anyhow::Result<File> {
     let text = std::fs::read_to_string(path).map_err(|error| usage(&error))?;
     // The parser's sentence shows the line and points at the place in it.
     toml::from_str(&text).map_err(|error| usage(&error).into())
+}
+
+/// As many mistakes of a file as are said. There may be one in each line.
+const MISTAKES_MAX: usize = 100;
+
+/// Reads the file as far as it can be understood, and returns what is wrong with it as well: each
+/// line with a mistake is taken out, and the rest is read again.
+fn read_past_mistakes(path: &Path) -> (File, Vec<UsageError>) {
+    let mut mistakes = Vec::new();
+    let mut mistake = |error: &dyn fmt::Display| {
+        mistakes.push(UsageError(format!("the configuration file {}: {error}", path.display())));
+        mistakes.len() < MISTAKES_MAX
+    };
+    let mut text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            mistake(&error);
+            return (File::default(), mistakes);
+        }
+    };
+    loop {
+        match toml::from_str(&text) {
+            Ok(file) => return (file, mistakes),
+            Err(error) => {
+                let goes_on = mistake(&error);
+                let place = error.span().map(|span| span.start);
+                if !goes_on || !place.is_some_and(|place| take_line_out(&mut text, place)) {
+                    return (File::default(), mistakes);
+                }
+            }
+        }
+    }
+}
+
+/// Writes blanks over the line with that byte, so that the other lines keep their numbers. Returns
+/// whether anything but blanks was there.
+fn take_line_out(text: &mut String, place: usize) -> bool {
+    let (before, after) = text.split_at(text.floor_char_boundary(place));
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let end = after.find('\n').map_or(text.len(), |end| before.len() + end);
+    let has_content = !text[start..end].trim().is_empty();
+    let blanks = " ".repeat(end - start);
+    text.replace_range(start..end, &blanks);
+    has_content
 }
 
 /// A length of time.

@@ -78,6 +78,21 @@ impl TlsIdentity {
         Ok(Self { keys, files, current })
     }
 
+    /// The fingerprint of the certificate that [`open`](Self::open) would take; `None` where the
+    /// server would make one. Nothing is made. Blocks.
+    ///
+    /// # Errors
+    /// Where it cannot be used.
+    pub(crate) fn look(
+        keys: &Path,
+        files: Option<&TlsFiles>,
+    ) -> Result<Option<Fingerprint>, TlsError> {
+        if files.is_none() && !keys.join(FILE).exists() {
+            return Ok(None);
+        }
+        Current::read(keys, files).map(|current| Some(current.fingerprint))
+    }
+
     /// Reads the files again, because a certificate was renewed. Where they cannot be used, the key
     /// and certificate stay as they were. Blocks.
     ///

@@ -26,6 +26,16 @@ pub struct TrustedProvider {
     pub audience: Option<String>,
 }
 
+impl TrustedProvider {
+    /// Reads the keys, and returns how many can be used. Blocks.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or a key in it is not safe.
+    pub fn check(&self) -> Result<usize, ProviderKeysError> {
+        Ok(ProviderKeys::read(&self.keys)?.len())
+    }
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct Provider {

@@ -55,7 +55,7 @@ async fn the_first_start_says_what_was_made_and_every_start_says_which_store_it_
 async fn a_key_that_is_gone_is_warned_of() {
     let site = Site::new();
     site.add_user("ann").await;
-    let server = Launch::over(&site).start().await;
+    let server = Launch::over(&site).arguments(&["--allow-root"]).start().await;
     let said = lines(&server);
     assert!(!said.contains("WARN"), "{said}");
     server.gone().await;

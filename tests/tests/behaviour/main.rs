@@ -40,6 +40,7 @@ mod relaxed;
 mod replace;
 mod resume;
 mod resume_refused;
+mod run_as;
 mod second_store;
 mod simple_reader;
 mod simple_speaker;

@@ -27,7 +27,7 @@ async fn refusal(launch: &Launch) -> String {
 async fn a_store_that_others_may_change_is_refused_and_the_commands_of_the_message_mend_it() {
     let site = Site::new();
     site.add_user("ada").await;
-    let launch = Launch::over(&site);
+    let launch = Launch::over(&site).arguments(&["--allow-root"]);
     let said = launch.start().await.gone().await;
     assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
     chmod(site.path(), 0o777);

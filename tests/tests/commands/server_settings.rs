@@ -88,7 +88,9 @@ async fn addresses_are_taken_as_people_type_them() {
 /// Starts a server on the address that was typed, and stops it.
 async fn serve(listen: &str) {
     let site = Site::in_memory();
-    let mut server = Launch::over(&site).listen_on(listen).start().await;
+    // The tests may run as root, and some of these addresses can be reached by other machines.
+    let launch = Launch::over(&site).listen_on(listen).arguments(&["--allow-root"]);
+    let mut server = launch.start().await;
     assert_ne!(server.address().port(), 0, "{listen}");
     server.signal(Signal::TERM);
     assert!(server.ended().await.success(), "{listen}");

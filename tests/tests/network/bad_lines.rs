@@ -33,7 +33,9 @@ async fn put_without_flapping(mut put: Command, patience: Duration) -> Duration 
 async fn over(link: &NetnsLink, size: usize, patience: Duration) -> Duration {
     let site = Site::new();
     let user = site.add_user("ada").await;
-    let server = Launch::over(&site).listen(link.near.address(0)).arguments(&["--allow-plaintext"]);
+    let server = Launch::over(&site)
+        .listen(link.near.address(0))
+        .arguments(&["--allow-plaintext", "--allow-root"]);
     let server = server.under(&link.near.under()).start().await;
     let test_file = TestFile::new(size, 170);
     let cli = CliFixture::new(&site, &user, server.address());

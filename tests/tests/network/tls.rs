@@ -27,8 +27,8 @@ async fn another_machine_is_let_in_with_tls_alone() {
     let Some(link) = NetnsLink::make() else { return };
     let site = Site::new();
     let user = site.add_user("ada").await;
-    let server =
-        Launch::over(&site).listen(link.near.address(0)).under(&link.near.under()).start().await;
+    let launch = Launch::over(&site).listen(link.near.address(0)).arguments(&["--allow-root"]);
+    let server = launch.under(&link.near.under()).start().await;
     let cli = CliFixture::new(&site, &user, server.address());
     let test_file = TestFile::new(100_000, 960);
     let file = cli.write("a.bin", &test_file);

@@ -142,7 +142,8 @@ async fn the_line_says_under_which_addresses_the_server_is_reached() {
     let config = ["--config", settings.to_str().unwrap()];
     let before = line(&site, &config).await;
     assert_eq!(addresses(before.clone()), "nas.example:9000");
-    let server = Launch::over(&site).listen_on("0.0.0.0:0").start().await;
+    let server =
+        Launch::over(&site).listen_on("0.0.0.0:0").arguments(&["--allow-root"]).start().await;
     let port = server.address().port();
     let own = line(&site, &[]).await;
     assert_eq!(own.fingerprint, before.fingerprint);
