@@ -15,6 +15,7 @@ mod people;
 mod quota;
 mod restore;
 mod run_as;
+mod service_manager;
 mod settings;
 mod signals;
 mod size;
@@ -49,6 +50,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use group_access::GroupAccess;
+use service_manager::ServiceManager;
 use settings::Settings;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -223,7 +225,9 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
-        hangup.reloads(server.reloader(), address, about.data_dir.clone());
+        let manager = ServiceManager::of_environment();
+        let place = (address, data_dir.clone());
+        hangup.reloads(server.reloader(), place, manager.clone());
         let fingerprint = server.fingerprint();
         let listening = Listening { listen: address, key: fingerprint };
         let welcome = tokio::task::spawn_blocking(move || {
@@ -246,7 +250,12 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         }
         let _ = out.flush();
         started.log();
-        server.serve(listener, async move { stop.asked().await }).await?;
+        manager.ready();
+        let stopped = async move {
+            stop.asked().await;
+            manager.stopping();
+        };
+        server.serve(listener, stopped).await?;
         anyhow::Ok(())
     });
     // Whatever still hangs on a disk that does not answer has promised nothing.

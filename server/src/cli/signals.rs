@@ -3,6 +3,7 @@
 //! process. At SIGHUP the server reads its certificate and the keys of tokens again; nothing else
 //! changes.
 
+use super::service_manager::ServiceManager;
 use crate::listening::Listening;
 use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
@@ -71,11 +72,19 @@ impl Hangup {
         Ok(Self(signal(SignalKind::hangup())?))
     }
 
-    /// Reads the certificate and the keys of tokens again at each signal.
-    /// A new key is recorded for join lines.
-    pub(super) fn reloads(mut self, reloader: Reloader, listen: SocketAddr, data_dir: PathBuf) {
+    /// Reads the certificate and the keys of tokens again at each signal, and tells the service
+    /// manager when it begins and when it is done. A new key is recorded for join lines: `place` is
+    /// the address and the data folder of the server.
+    pub(super) fn reloads(
+        mut self,
+        reloader: Reloader,
+        place: (SocketAddr, PathBuf),
+        manager: ServiceManager,
+    ) {
+        let (listen, data_dir) = place;
         tokio::spawn(async move {
             while self.0.recv().await.is_some() {
+                manager.reloading();
                 let (reloader, data_dir) = (reloader.clone(), data_dir.clone());
                 let reload = move || {
                     let reloaded = reloader.reload();
@@ -92,6 +101,7 @@ impl Hangup {
                         "nothing was read again, by a mistake of the server; what it has stays in use"
                     ),
                 }
+                manager.ready();
             }
         });
     }

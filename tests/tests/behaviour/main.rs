@@ -42,6 +42,7 @@ mod resume;
 mod resume_refused;
 mod run_as;
 mod second_store;
+mod service_manager;
 mod simple_reader;
 mod simple_speaker;
 mod sizes;
