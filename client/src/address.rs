@@ -24,7 +24,9 @@ pub struct BadAddress {
 
 /// What the person may have meant.
 fn hint(text: &str) -> &'static str {
-    if text.contains("://") {
+    if text.contains("towline://") {
+        "; that is a line to join by: towline login LINE, and then --to NAME"
+    } else if text.contains("://") {
         "; write it without the scheme"
     } else if text.contains('@') {
         "; the token says who you are"

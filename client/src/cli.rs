@@ -3,6 +3,8 @@
 
 mod about;
 mod arguments;
+mod config_folder;
+mod destination;
 mod dry_run;
 mod error;
 mod forget;
@@ -16,14 +18,17 @@ mod list;
 mod listed;
 mod listing_order;
 mod log;
+mod login;
 mod ls;
 mod mkdir;
 mod movement;
 mod mv;
+mod named_servers;
 mod nodes;
 mod order;
 mod output;
 mod printer;
+mod private_file;
 mod put;
 mod put_pipe;
 mod question;
@@ -38,6 +43,7 @@ mod selection;
 mod sending;
 mod sent_again;
 mod server_among;
+mod servers;
 mod signals;
 mod unfinished;
 mod verify;
@@ -81,7 +87,15 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if arguments.command.is_quiet() {
         output::be_quiet();
     }
-    let ended = match arguments.command {
+    let mut command = arguments.command;
+    if let Err(error) = prepare(&mut command) {
+        error.report(None, Reader::of(json));
+        return error.exit.into();
+    }
+    let ended = match command {
+        Command::Login(login) => login::run(&login),
+        Command::Servers(servers) => servers::list(&servers),
+        Command::Logout(logout) => servers::logout(&logout),
         Command::Put(put) => put::run(put),
         #[cfg(unix)]
         Command::Get(get) => get::run(get),
@@ -115,6 +129,14 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     whole_output(exit, json).into()
+}
+
+/// Puts the addresses of servers in the place of their names.
+fn prepare(command: &mut Command) -> Result<(), error::CliError> {
+    if let Command::Put(put) = command {
+        destination::take(put)?;
+    }
+    command.connect().map_or(Ok(()), resolve::look_up_names)
 }
 
 /// The exit code of a run: a run whose output was lost is not done.

@@ -6,6 +6,7 @@ mod answer_size;
 pub(crate) mod get;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod joining;
 mod make;
 pub(crate) mod many;
 mod pipe;
@@ -98,6 +99,12 @@ impl Client {
             timeouts: Timeouts::default(),
             connection: None,
         }
+    }
+
+    /// The client of a person who has no token yet. It can [`join`](Self::join), and nothing else.
+    #[must_use]
+    pub fn without_token(server: ServerAddress) -> Self {
+        Self::new(server, Token::none())
     }
 
     /// Keeps the list of unfinished uploads in this file.

@@ -50,6 +50,11 @@ impl Token {
         }
     }
 
+    /// No token, for a client that has none yet.
+    pub(crate) const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Reads a token from a file. Blocks.
     ///
     /// # Errors
@@ -72,7 +77,7 @@ impl Token {
     }
 
     /// When the token says that it ends, since 1970.
-    fn ends_at(&self) -> Option<Duration> {
+    pub(crate) fn ends_at(&self) -> Option<Duration> {
         #[derive(serde::Deserialize)]
         struct Claims {
             exp: u64,

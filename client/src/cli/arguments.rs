@@ -1,16 +1,19 @@
 //! The arguments as they were typed.
 
 mod choose;
+mod login;
 mod receipt;
 mod tree;
 mod values;
 
 use super::error::Reader;
+use super::named_servers::NamedServer;
 use super::printer::{Detail, OutputStyle};
 use crate::address::ServerAddress;
 use crate::parallel::Parallel;
 pub(super) use choose::ChooseArgs;
 use clap::{Args, Parser, Subcommand};
+pub(super) use login::{Login, Logout, Servers};
 pub(super) use receipt::{Receipt, ReceiptCommand, VerifyReceipts};
 use std::path::PathBuf;
 use towline_types::{DocumentId, Fingerprint, OnConflict};
@@ -71,6 +74,15 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Join a server by the line that its operator sent, and give it a name
+    #[command(display_name = "towline")]
+    Login(Login),
+    /// List the servers that have names
+    #[command(display_name = "towline")]
+    Servers(Servers),
+    /// Remove a named server, and its token, from this machine
+    #[command(display_name = "towline")]
+    Logout(Logout),
     /// Send files and folders to the server, or continue an interrupted upload
     #[command(aliases = ["upload", "send", "push", "cp"], display_name = "towline")]
     #[command(after_help = concat!("\
@@ -165,6 +177,33 @@ impl Command {
         self.chosen().quiet
     }
 
+    /// Which server, and with which token: of every command that asks a server.
+    pub(super) fn connect(&mut self) -> Option<&mut ConnectArgs> {
+        match self {
+            Self::Put(Put { connect, .. })
+            | Self::Resume(Resume { connect, .. })
+            | Self::Status(About { connect, .. })
+            | Self::Cancel(About { connect, .. })
+            | Self::Ls(List { connect, .. })
+            | Self::Rm(Remove { connect, .. })
+            | Self::Mv(Move { connect, .. })
+            | Self::Mkdir(MakeFolder { connect, .. })
+            | Self::Versions(Versions { connect, .. })
+            | Self::Restore(Restore { connect, .. })
+            | Self::Verify(Verify { connect, .. })
+            | Self::Log(Log { connect, .. }) => Some(connect),
+            #[cfg(unix)]
+            Self::Get(Get { connect, .. }) | Self::Watch(Watch { connect, .. }) => Some(connect),
+            Self::Login(_)
+            | Self::Servers(_)
+            | Self::Logout(_)
+            | Self::Uploads(_)
+            | Self::Receipt(_) => None,
+            #[cfg(feature = "serve")]
+            Self::Demo { .. } | Self::Serve(_) => None,
+        }
+    }
+
     /// `--json` and `--quiet`, which every command has but those that are the server.
     fn chosen(&self) -> AnswerArgs {
         match self {
@@ -176,7 +215,10 @@ impl Command {
             Self::Get(get) => AnswerArgs { json: get.output.json, quiet: get.output.quiet },
             #[cfg(unix)]
             Self::Watch(Watch { answer, .. }) => *answer,
-            Self::Uploads(Uploads { answer, .. })
+            Self::Login(Login { answer, .. })
+            | Self::Servers(Servers { answer })
+            | Self::Logout(Logout { answer, .. })
+            | Self::Uploads(Uploads { answer, .. })
             | Self::Status(About { answer, .. })
             | Self::Cancel(About { answer, .. })
             | Self::Ls(List { answer, .. })
@@ -282,10 +324,15 @@ pub(super) struct About {
 /// Which server, and with which token.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// The server [default: $TOWLINE_SERVER; for an unfinished upload, its server]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    /// The server, by its address or by the name that `towline login` gave it [default:
+    /// $TOWLINE_SERVER, else the default server; for an unfinished upload, its server]
+    #[arg(long, value_name = "HOST[:PORT]|NAME")]
     pub(super) to: Option<ServerAddress>,
-    /// The file that contains your token [default: the token in $TOWLINE_TOKEN]
+    /// The server that is used where neither the command nor an upload names one.
+    #[arg(skip)]
+    pub(super) usual: Option<NamedServer>,
+    /// The file that contains your token [default: that of a named server, else the token in
+    /// $TOWLINE_TOKEN]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// The key that the server must have, as the server prints it when it starts

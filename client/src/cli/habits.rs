@@ -100,7 +100,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["continue", "retry", "restart"], "'towline resume' continues after an interruption"),
     (&["pause"], "Ctrl-C pauses an upload, and 'towline resume' continues it"),
     (
-        &["login", "auth", "token"],
+        &["auth", "token"],
         "the server's operator makes tokens (towlined token --user NAME); put takes one with \
          --token-file FILE",
     ),

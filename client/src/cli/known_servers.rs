@@ -2,6 +2,7 @@
 //!
 //! Each line has an address and a fingerprint. Any other line is left as it is.
 
+use super::config_folder::config_folder;
 use crate::address::ServerAddress;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -17,10 +18,7 @@ pub(super) struct KnownServers {
 impl KnownServers {
     /// The person's own file; `None` where the system names no home folder.
     pub(super) fn of_person() -> Option<Self> {
-        let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).and_then(absolute);
-        let folder = config.or_else(|| Some(std::env::home_dir()?.join(".config")))?;
-        Some(Self { path: folder.join("towline/known_servers") })
+        Some(Self { path: config_folder()?.join("known_servers") })
     }
 
     /// Where it is.

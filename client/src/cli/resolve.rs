@@ -4,6 +4,7 @@ mod credential;
 mod entries;
 mod environment;
 mod memory;
+mod named_server;
 mod security;
 
 use super::arguments::ConnectArgs;
@@ -13,11 +14,13 @@ pub(super) use credential::{Credential, credential, warn_of_open_token};
 pub(super) use entries::{entries, entry, jobs};
 use environment::{SERVER_VARIABLE, variable};
 pub(super) use memory::{Memory, Purpose, memory};
+pub(super) use named_server::look_up_names;
 pub(super) use security::security;
 use towline_state::state_file::UploadEntry;
 use towline_types::{BadName, Name, NodePath};
 
-/// The server: the one that was typed, else the one of the entry, else the one of the environment.
+/// The server: the one that was typed, else the one of the entry, else the one of the environment,
+/// else the default one.
 pub(super) fn server(
     connect: &ConnectArgs,
     entry: Option<&UploadEntry>,
@@ -25,18 +28,20 @@ pub(super) fn server(
     if let Some(server) = &connect.to {
         return Ok(server.clone());
     }
-    let known = entry.and_then(|entry| entry.server.clone()).or_else(|| variable(SERVER_VARIABLE));
-    let Some(text) = known else {
+    let usual = connect.usual.as_ref().map(|server| server.address.to_string());
+    let known = entry.and_then(|entry| entry.server.clone()).or(usual);
+    let Some(text) = known.or_else(|| variable(SERVER_VARIABLE)) else {
         return Err(CliError::usage(format!(
-            "no server is given: use --to HOST or set {SERVER_VARIABLE}"
+            "no server is given: use --to HOST, or set {SERVER_VARIABLE}, or log in to a server once \
+             (towline login LINE)"
         )));
     };
     text.parse().map_err(|error| CliError::usage(format!("{error}")))
 }
 
-/// Whether the command line or the environment names a server.
+/// Whether the command line or the environment names a server, or there is a default one.
 pub(super) fn names_a_server(connect: &ConnectArgs) -> bool {
-    connect.to.is_some() || variable(SERVER_VARIABLE).is_some()
+    connect.to.is_some() || connect.usual.is_some() || variable(SERVER_VARIABLE).is_some()
 }
 
 /// `a/b` as a list of names.

@@ -19,6 +19,7 @@ use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::{Hello, VERSION};
 use towline_protocol::{Code, ErrorReply, Reply, Request};
+use towline_types::JoinSecret;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 impl Connection {
@@ -29,11 +30,37 @@ impl Connection {
         timeouts: Timeouts,
         login: Duration,
     ) -> Result<Self, AttemptEnd> {
+        let shown = token.current();
+        let hello = Hello::with_token(shown.reveal());
+        let mut connection = Self::log_in(route, hello, timeouts, login).await?;
+        if connection.knows("reauth") {
+            connection.token = Some(TokenWatch::of(token, shown));
+        }
+        Ok(connection)
+    }
+
+    /// Connects, exchanges a secret for a token, and closes. The answer has the token.
+    pub(crate) async fn join(
+        route: &Route,
+        secret: &JoinSecret,
+        timeouts: Timeouts,
+        login: Duration,
+    ) -> Result<Welcome, AttemptEnd> {
+        let join = Some(secret.reveal());
+        let hello = Hello { token: None, join, ..Hello::with_token("") };
+        Ok(Self::log_in(route, hello, timeouts, login).await?.welcome)
+    }
+
+    async fn log_in(
+        route: &Route,
+        hello: Hello,
+        timeouts: Timeouts,
+        login: Duration,
+    ) -> Result<Self, AttemptEnd> {
         let stream = route.connect(timeouts.connect).await?;
         tune(&stream, timeouts)?;
         let opening = timeout(login, Transport::open(stream, route));
         let stream = opening.await.unwrap_or(Err(NoServer::Silent.into()))?;
-        let shown = token.current();
         let mut connection = Self {
             stream,
             decoder: Decoder::new(FrameLimits::CLIENT),
@@ -56,7 +83,7 @@ impl Connection {
         };
         connection.queue(&Request::Hello(Hello {
             client: Some(concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ..Hello::with_token(shown.reveal())
+            ..hello
         }));
         let asked = Instant::now();
         // `ask` would send a ping where the server is silent, which is an error before the login.
@@ -68,9 +95,6 @@ impl Connection {
             Step::Incoming(Incoming::Reply(Reply::Welcome(welcome))) => {
                 connection.welcome = checked(welcome)?;
                 connection.round_trip = asked.elapsed();
-                if connection.knows("reauth") {
-                    connection.token = Some(TokenWatch::of(token, shown));
-                }
                 Ok(connection)
             }
             Step::Incoming(Incoming::Reply(Reply::Error(error))) => Err(AttemptEnd::refused(error)),

@@ -8,6 +8,7 @@ use schema::Schema;
 use std::collections::BTreeSet;
 use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, Outcome, Run, run};
+use towline_tests::process::{stdout, towline, towlined};
 use towline_tests::proxy::{FaultProxy, Faults};
 use towline_tests::server::TestServer;
 use towline_tests::test_file::{BLOCK, TestFile};
@@ -26,7 +27,10 @@ impl Person<'_> {
     /// A command with server and token.
     fn command(&self, command: &str, arguments: &[&str]) -> Command {
         let mut asked = self.cli.at_home(command, &self.cli.path("state"));
-        if !["uploads", "receipt"].contains(&command) {
+        if ["login", "servers", "logout"].contains(&command) {
+            asked = towline();
+            asked.arg(command).env("XDG_CONFIG_HOME", self.cli.path("config"));
+        } else if !["uploads", "receipt"].contains(&command) {
             self.cli.reach(&mut asked);
         }
         asked.args(arguments).current_dir(self.cli.path("."));
@@ -165,6 +169,17 @@ async fn every_line_of_every_command_is_as_the_page_says() {
     std::fs::write(cli.path("deposit"), text + "{}\n" + &edited).unwrap();
     person.asks("receipt", &["verify", "deposit", "--dir", "."]).await.assert_code(4);
     person.asks("receipt", &["verify", "nothing"]).await.assert_code(1);
+
+    // Servers with names.
+    let address = proxy.address().to_string();
+    let mut join = towlined();
+    join.args(["join", "--user", "ada", "--address", &address, "--data-dir"]);
+    let line = stdout(join.arg(server.site.path())).await;
+    person.asks("login", &[line.trim(), "--as", "nas"]).await.assert_done();
+    person.asks("login", &[line.trim(), "--as", "nas"]).await.assert_code(1);
+    person.asks("servers", &[]).await.assert_done();
+    person.asks("logout", &["nas"]).await.assert_done();
+    person.asks("logout", &["nas"]).await.assert_code(1);
 
     // And back.
     let files = person.asks("get", &["proj", "new", "films", "-o", "."]).await;

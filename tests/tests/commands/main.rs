@@ -19,6 +19,7 @@ mod get_under_new_name;
 mod jobs;
 mod json;
 mod kills;
+mod login;
 mod many;
 mod messages;
 mod notes;

@@ -10,6 +10,7 @@ mod client_crash;
 mod first_contact;
 mod half_open;
 mod ipv6;
+mod join;
 mod lost_answers;
 mod mute_server;
 mod other_service;

@@ -18,8 +18,8 @@ pub(in crate::cli) struct Credential {
     pub(in crate::cli) file: Option<PathBuf>,
 }
 
-/// The token: from the file that was named, else from the file that held it when the upload began,
-/// else from the environment.
+/// The token: from the file that was named, else that of the named server that is used, else from the
+/// file that held it when the upload began, else from the environment.
 ///
 /// The environment's token is sent only to a server that a person has named, on the command line or
 /// in the environment beside the token. It is not sent to the server of an entry of the list,
@@ -32,6 +32,15 @@ pub(in crate::cli) fn credential(
         return from_file(path);
     }
     let server = entry.and_then(|entry| entry.server.as_deref());
+    // The environment's token is beside the server of the environment, and beside no other.
+    let is_of_environment =
+        variable(SERVER_VARIABLE).is_some() && variable(TOKEN_VARIABLE).is_some();
+    if let Some(usual) = &connect.usual
+        && server.is_none()
+        && !is_of_environment
+    {
+        return from_file(&usual.token_file);
+    }
     let typed = connect.to.as_ref().map(ToString::to_string);
     let beside = variable(SERVER_VARIABLE).and_then(|text| text.parse::<ServerAddress>().ok());
     let is_beside = beside.is_some_and(|beside| Some(beside.to_string().as_str()) == server);
@@ -57,7 +66,8 @@ pub(in crate::cli) fn credential(
             )))
         }
         (None, None) => Err(CliError::usage(format!(
-            "a token is needed: use --token-file FILE or set {TOKEN_VARIABLE}"
+            "a token is needed: use --token-file FILE, or set {TOKEN_VARIABLE}, or log in to the server \
+             once (towline login LINE)"
         ))),
     }
 }
