@@ -229,8 +229,10 @@ impl Volume {
             Source::Image(image) => {
                 command.args(["-t", "ext4", "-o", "loop,errors=continue"]).arg(image)
             }
+            // Without a mode everybody might write into it, and a server does not take such a folder.
             Source::Memory(size_bytes) => {
-                command.args(["-t", "tmpfs", "-o", &format!("size={size_bytes}"), "tmpfs"])
+                let options = format!("size={size_bytes},mode=0755");
+                command.args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             }
             Source::Overlay(folder) => {
                 let at = |name| folder.join(name).display().to_string();

@@ -27,7 +27,8 @@ async fn a_machine_joins_by_one_line_and_stops_where_the_key_is_another() {
     let site = Site::new();
     let user = site.add_user("ada").await;
     let near = link.near.under();
-    let server = Launch::over(&site).listen(link.near.address(0)).under(&near).start().await;
+    let launch = Launch::over(&site).arguments(&["--allow-root"]).under(&near);
+    let server = launch.clone().listen(link.near.address(0)).start().await;
     let cli = CliFixture::new(&site, &user, server.address());
     let test_file = TestFile::new(5 * BLOCK + 3, 980);
     cli.write("a.bin", &test_file);
@@ -44,8 +45,7 @@ async fn a_machine_joins_by_one_line_and_stops_where_the_key_is_another() {
     let address = server.address();
     server.gone().await;
     fs::remove_file(site.path().join("keys/tls.pem")).unwrap();
-    let server = Launch::over(&site).listen(address).under(&near);
-    let server = server.variable("TOWLINE_LOG", "trace").start().await;
+    let server = launch.listen(address).variable("TOWLINE_LOG", "trace").start().await;
     cli.write("b.bin", &TestFile::new(100, 981));
     let refused = types(&link.far, &cli, &["put", "b.bin", "nas:"]).await;
     refused.assert_code(1);
