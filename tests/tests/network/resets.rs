@@ -69,9 +69,7 @@ async fn resets_at_sixty_places_and_every_border_of_a_frame_lose_no_promise() {
         }
         assert_eq!(raw.complete(ZERO).await.blake3, test_file.hash());
         server.site.assert_published(&server.user, &name, &test_file);
-        // A client that has not sent as far as its place when it closes hears no reset; on a busy
-        // machine these are more.
-        assert!(resets >= 15, "only {resets} of 30 connections were reset");
+        assert!(resets >= 24, "only {resets} of 30 connections were reset");
         println!("{resets} resets, the last resume at {from}");
     }
 }
