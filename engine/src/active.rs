@@ -8,7 +8,7 @@
 //! | 1 | a slot of the [`registry`] | while its upload is read back, or ended |
 //! | 2 | the row lock ([`RowGuard`]) | by a thread that changes what the catalog says of this upload (checkpoint, withdrawal, publishing), so that no checkpoint records what is being withdrawn |
 //! | 3 | the deferred sync ([`SyncGuard`](crate::publish::deferred_queue::SyncGuard)) | while deferred documents are synced and recorded |
-//! | 4 | the places of a user ([`PlaceLocks`](crate::tree::place_locks::PlaceLocks)) | shared, by a thread that may end a document because its file is gone, from the reading of its place in the catalog on; alone, by a thread that moves, removes or restores something of the user |
+//! | 4 | the places of a user ([`PlaceLocks`](crate::tree::place_locks::PlaceLocks)) | shared, by a thread that may end a document because its file is gone, from the reading of its place in the catalog on, and by one that makes a folder, from the look for its name to its row; alone, by a thread that moves, removes or restores something of the user |
 //! | 5 | `inner` | by a thread that asks the rules or writes, while bytes are written and hashed: when a later lease is granted, no write of an earlier one is under way, and none can follow |
 //!
 //! All other locks (the registry's map, queues) are innermost, and are held for a few instructions.

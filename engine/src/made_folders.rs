@@ -14,7 +14,10 @@ use towline_state::catalog::Refusal::{Busy, FolderTaken};
 use towline_state::catalog::{Located, NodeRef};
 use towline_types::{DocumentId, NodePath, UserId};
 
-/// Records those of the folders on the way to `folder`, itself included, that lie on the disk.
+/// Records those of the folders on the way to `folder`, itself included, that lie on the disk. The
+/// caller keeps the places of the user as they are: a folder that was moved away between the look
+/// at the disk and the row would be a row without a folder.
+///
 /// Where a folder cannot be recorded, it stays like one that a crash has left: the next thing that
 /// gets its name takes its place. Blocks.
 pub(crate) fn record(shared: &Shared, user: UserId, folder: &NodePath) {
@@ -43,12 +46,14 @@ pub(crate) fn record(shared: &Shared, user: UserId, folder: &NodePath) {
 }
 
 /// The same for the folders of a document that does not get its name, while its row still says
-/// which name that is. Blocks.
+/// which name that is. Where a place of the user is just being changed, nothing is recorded: a
+/// batch of uploads does not wait for that. Blocks.
 pub(crate) fn record_of(shared: &Shared, id: DocumentId) {
     let row = shared.catalog.document(id).wait().ok().flatten();
     if let Some(row) = row
         && let Some(path) = row.file_path
         && let Some(folder) = NodePath::from(path).parent()
+        && let Some(_places) = shared.places.try_look(row.user_id)
     {
         record(shared, row.user_id, &folder);
     }

@@ -10,6 +10,9 @@
 //! takes their place (P4). The catalog is not asked first: a row would then tell of a folder that a
 //! crash may have kept from the disk, and would cost a second commit for each folder.
 //!
+//! No move of the same user comes in between these steps ([`PlaceLocks::look`]): the folder
+//! that was made would go with the folder above, and the rows would tell of both in the old place.
+//!
 //! A link is a row alone, and the folders above it are made as for a folder.
 
 use crate::error::Error;
@@ -18,9 +21,11 @@ use crate::made_folders;
 use crate::may_block::MayBlock;
 use crate::presence;
 use crate::shared::Shared;
+#[cfg(doc)]
+use crate::tree::place_locks::PlaceLocks;
 use crate::tree::request::{NewLink, PlacedNode};
 use towline_state::CatalogError;
-use towline_state::catalog::{Made, NodeRef, Refusal};
+use towline_state::catalog::{Made, Node, NodeRef, Refusal};
 use towline_types::{NodePath, PermissionBits, UserId};
 
 /// Makes a folder, and those above it that are missing. Blocks.
@@ -32,14 +37,10 @@ pub(crate) fn make_folder(
     may_block: MayBlock,
 ) -> Result<PlacedNode, Error> {
     let made = with_free_name(shared, user, path, || {
-        // A look costs no transaction, and it sees only what survives a power cut (P3). A folder
-        // that is put again is there, as a rule.
-        if let Some(node) = shared.catalog.plan_folder(user, path.clone()).wait()? {
-            return Ok(Made { node, existing: true });
-        }
-        in_folder(shared, user, path, may_block, || {
+        let plan = || shared.catalog.plan_folder(user, path.clone()).wait();
+        in_folder(shared, user, path, may_block, plan, || {
             let now = shared.clock().now();
-            Ok(shared.catalog.make_folder(user, path.clone(), mode, now).wait()?)
+            shared.catalog.make_folder(user, path.clone(), mode, now).wait()
         })
     })?;
     if made.existing && mode.is_some() && mode != made.node.mode {
@@ -63,14 +64,11 @@ pub(crate) fn make_link(
     let place = path.to_document().ok_or(Error::OwnFolder)?;
     let folder = path.parent().unwrap_or_default();
     let made = with_free_name(shared, user, path, || {
-        // As for a folder.
-        let plan = shared.catalog.plan_link(user, place.clone(), target.clone(), *on_conflict);
-        if let Some(node) = plan.wait()? {
-            return Ok(Made { node, existing: true });
-        }
-        in_folder(shared, user, &folder, may_block, || {
+        let (catalog, on_conflict) = (&shared.catalog, *on_conflict);
+        let plan = || catalog.plan_link(user, place.clone(), target.clone(), on_conflict).wait();
+        in_folder(shared, user, &folder, may_block, plan, || {
             let (place, target, now) = (place.clone(), target.clone(), shared.clock().now());
-            Ok(shared.catalog.make_link(user, place, target, *mtime, *on_conflict, now).wait()?)
+            catalog.make_link(user, place, target, *mtime, on_conflict, now).wait()
         })
     })?;
     // Another name may have been chosen, in the same folder.
@@ -78,16 +76,24 @@ pub(crate) fn make_link(
     Ok(told(shared, user, path.unwrap_or_default(), made))
 }
 
-/// Makes a folder on the disk, and then the rows. Where one of them fails, the folders that lie on
-/// the disk become nodes all the same.
+/// Looks whether the node can be made, makes the folder on the disk, and then the rows. Where one
+/// of the last two fails, the folders that lie on the disk become nodes all the same.
 fn in_folder(
     shared: &Shared,
     user: UserId,
     folder: &NodePath,
     may_block: MayBlock,
-    make_rows: impl FnOnce() -> Result<Made, Error>,
+    plan: impl FnOnce() -> Result<Option<Node>, CatalogError>,
+    make_rows: impl FnOnce() -> Result<Made, CatalogError>,
 ) -> Result<Made, Error> {
-    let made = make_on_disk(shared, user, folder).and_then(|()| make_rows());
+    let places = shared.places.look(user, may_block);
+    // This costs no transaction, and it sees only what survives a power cut (P3). A folder that is
+    // put again is there, as a rule.
+    if let Some(node) = plan()? {
+        return Ok(Made { node, existing: true });
+    }
+    let made = make_on_disk(shared, user, folder).and_then(|()| Ok(make_rows()?));
+    drop(places);
     if made.is_err() {
         // No row can be made of a name that a change under way has, so this waits until no change
         // is under way.

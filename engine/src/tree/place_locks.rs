@@ -7,6 +7,10 @@
 //! document, and a thread that moves holds a [`ChangeGuard`]. There are many looks at a time, and
 //! one change for each user.
 //!
+//! A thread that makes a folder does it the other way round: first on the disk, then in the
+//! catalog. If the folder above was moved in between, the row would tell of a folder that is not
+//! there. So this thread holds a [`LookGuard`] over both.
+//!
 //! A publishing needs no lock of this kind. Its row says `publishing` from before the rename to
 //! after it, and the catalog refuses to move a folder above such a row; while a move is recorded as
 //! intended, the catalog refuses to reserve a name in its way. These two refusals also hold across
@@ -28,6 +32,8 @@ pub(crate) struct PlaceLocks {
 #[derive(Debug, Default)]
 struct Uses {
     looks: u32,
+    /// Threads that wait to change something: no new look goes before them.
+    waiting: u32,
     is_changing: bool,
     /// A move was cut off by an error: the disk may be ahead of the catalog.
     is_unsettled: bool,
@@ -35,7 +41,7 @@ struct Uses {
 
 impl Uses {
     const fn is_needed(&self) -> bool {
-        self.looks > 0 || self.is_changing || self.is_unsettled
+        self.looks > 0 || self.waiting > 0 || self.is_changing || self.is_unsettled
     }
 }
 
@@ -70,18 +76,38 @@ impl PlaceLocks {
         Some(LookGuard { locks: self, user, _held: held })
     }
 
+    /// Waits until no other thread changes the places of the user or waits to do so, and keeps them
+    /// as they are from then on. Where a move was cut off, the catalog still keeps both of its
+    /// places from other threads. Blocks.
+    pub(crate) fn look(&self, user: UserId, _: MayBlock) -> LookGuard<'_> {
+        let held = Held::before(Rank::Places);
+        let mut users = self.wait_while(user, |uses| uses.is_changing || uses.waiting > 0);
+        users.entry(user).or_default().looks += 1;
+        drop(users);
+        LookGuard { locks: self, user, _held: held }
+    }
+
     /// Waits until no other thread looks at the places of the user or changes them. Blocks.
     pub(crate) fn change(&self, user: UserId, _: MayBlock) -> ChangeGuard<'_> {
         let held = Held::before(Rank::Places);
-        let in_use = |users: &mut HashMap<UserId, Uses>| {
-            let uses = users.entry(user).or_default();
-            uses.looks > 0 || uses.is_changing
-        };
-        let users = self.freed.wait_while(self.users(), in_use);
-        let mut users = users.unwrap_or_else(PoisonError::into_inner);
-        users.entry(user).or_default().is_changing = true;
+        self.users().entry(user).or_default().waiting += 1;
+        let mut users = self.wait_while(user, |uses| uses.looks > 0 || uses.is_changing);
+        let uses = users.entry(user).or_default();
+        uses.waiting -= 1;
+        uses.is_changing = true;
         drop(users);
         ChangeGuard { locks: self, user, _held: held }
+    }
+
+    fn wait_while(
+        &self,
+        user: UserId,
+        is_in_the_way: impl Fn(&Uses) -> bool,
+    ) -> MutexGuard<'_, HashMap<UserId, Uses>> {
+        let is_in_the_way =
+            |users: &mut HashMap<_, _>| users.get(&user).is_some_and(&is_in_the_way);
+        let users = self.freed.wait_while(self.users(), is_in_the_way);
+        users.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the catalog and the disk may differ about the places of the user just now.
@@ -167,6 +193,33 @@ mod tests {
             end.send(()).unwrap();
         });
         assert!(locks.try_look(ada).is_some());
+        assert!(locks.users().is_empty());
+    }
+
+    #[test]
+    fn a_change_that_waits_goes_before_the_looks_that_come_later() {
+        let locks = PlaceLocks::default();
+        let may_block = MayBlock::on_own_thread();
+        let order = Mutex::new(Vec::new());
+        let note = |what: &'static str| order.lock().unwrap().push(what);
+        thread::scope(|scope| {
+            let look = locks.look(user(1), may_block);
+            let change = scope.spawn(|| {
+                let _change = locks.change(user(1), may_block);
+                note("change");
+            });
+            while locks.users()[&user(1)].waiting == 0 {
+                thread::yield_now();
+            }
+            let later = scope.spawn(|| {
+                let _look = locks.look(user(1), may_block);
+                note("look");
+            });
+            drop(look);
+            change.join().unwrap();
+            later.join().unwrap();
+        });
+        assert_eq!(order.into_inner().unwrap(), ["change", "look"]);
         assert!(locks.users().is_empty());
     }
 

@@ -26,6 +26,7 @@ mod short_writes;
 mod slow_disk;
 mod table;
 mod tree_kills;
+mod tree_races;
 mod used_up;
 mod volumes;
 mod whole;
