@@ -39,7 +39,7 @@ pub(crate) struct Compare {
     /// Only those whose names begin so, and what they have in common: floor,towline,"rsync --fsync"
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Only these sections: big,small,get,many,idle,resume,sizes,weak,counters
+    /// Only these sections: big,small,get,many,idle,fair,resume,sizes,weak,counters
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) section: Vec<String>,
     /// Where everything lies, sent and received [default: a temporary folder in target/]

@@ -109,6 +109,16 @@ impl RawClient {
         self.receiver.granted().await
     }
 
+    /// Ends an upload for good, and waits until it has ended.
+    pub(crate) async fn cancel(&mut self, document_id: DocumentId) -> Result<()> {
+        self.sender.say(&Request::Cancel(DocumentRef { channel: ONLY, document_id })).await?;
+        loop {
+            if let Reply::Cancel(_) = self.receiver.next().await? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Asks how much of an upload the server holds.
     pub(crate) async fn received(&mut self, document_id: DocumentId) -> Result<u64> {
         self.sender.say(&Request::Status(DocumentRef { channel: ONLY, document_id })).await?;

@@ -3,6 +3,7 @@
 
 mod big;
 mod counters;
+mod fair;
 mod get;
 mod idle;
 mod many;
@@ -72,6 +73,7 @@ pub(crate) fn wanted(compare: &Compare) -> Result<Wanted> {
     let mut goal_tests: Vec<Box<dyn GoalTest>> = vec![
         Box::new(many::Many::new(quick)),
         Box::new(idle::Idle::new(quick)),
+        Box::new(fair::Fair::new(quick)),
         Box::new(resume::Resume::new(quick)),
         Box::new(sizes::Sizes::new(quick)),
         Box::new(weak::Weak::new(quick)),

@@ -3,7 +3,7 @@
 use crate::program;
 use crate::sample::Cost;
 use crate::server::{Server, Sign};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,6 +76,22 @@ impl Towlined {
     pub(crate) fn token(&self) -> Result<String> {
         let token = std::fs::read_to_string(self.token_file()?).context("cannot read the token")?;
         Ok(token.trim().to_owned())
+    }
+
+    /// Adds a user, and returns a token of theirs.
+    pub(crate) fn add_user(&self, name: &str) -> Result<String> {
+        self.operate(&["user", "add", name])?;
+        Ok(self.operate(&["token", "--user", name])?.trim().to_owned())
+    }
+
+    /// What a command of the operator prints.
+    fn operate(&self, arguments: &[&str]) -> Result<String> {
+        let mut towlined = program::own("towlined")?;
+        towlined.args(arguments).arg("--data-dir").arg(self.folder.join(DATA));
+        let output = towlined.output().context("cannot start towlined")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "towlined {arguments:?} says {said}");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     fn token_file(&self) -> Result<PathBuf> {

@@ -26,8 +26,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let account = engine.account(user.user_id, Origin::new("the example"));
     let file: Vec<u8> = (0_u32..800_000).flat_map(u32::to_le_bytes).collect();
 
-    let id = upload_half(&engine, &account, &file).await?;
-    let completion = upload_rest(&engine, &account, id, &file).await?;
+    let id = upload_half(&account, &file).await?;
+    let completion = upload_rest(&account, id, &file).await?;
     let receipt = &completion.receipt;
     println!("{} is there, durable: {}", receipt.path(), receipt.is_durable());
 
@@ -45,11 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Begins an upload, sends half of the file, and is cut off.
-async fn upload_half(
-    engine: &Engine,
-    account: &Account,
-    file: &[u8],
-) -> Result<DocumentId, Box<dyn Error>> {
+async fn upload_half(account: &Account, file: &[u8]) -> Result<DocumentId, Box<dyn Error>> {
     let path = DocumentPath::new(vec![Name::new("letters")?], Name::new("numbers.bin")?)?;
     let length = Length::Declared((file.len() as u64).try_into()?);
     let new = NewUpload::new(path, length, SendingMode::PLAIN);
@@ -57,7 +53,7 @@ async fn upload_half(
         Begun::Uploading(upload) => *upload,
         Begun::Stored(_) | Begun::Unfinished(_) => return Err("the store is empty".into()),
     };
-    send(engine, &mut upload, &file[..file.len() / 2], 0).await?;
+    send(account, &mut upload, &file[..file.len() / 2], 0).await?;
     let position = upload.durable().await?;
     println!("cut off: {} of {} bytes survive a power cut", position.durable.get(), file.len());
     Ok(upload.id())
@@ -65,7 +61,6 @@ async fn upload_half(
 
 /// Resumes at the first byte that the server lacks, sends the rest, and completes.
 async fn upload_rest(
-    engine: &Engine,
     account: &Account,
     id: DocumentId,
     file: &[u8],
@@ -79,14 +74,14 @@ async fn upload_rest(
     let start = usize::try_from(upload.offset().get())?;
     println!("resumed at {start}");
 
-    send(engine, &mut upload, &file[start..], start).await?;
+    send(account, &mut upload, &file[start..], start).await?;
     Ok(upload.complete(None).await?)
 }
 
 /// Sends bytes, a block at a time. A buffer waits for room in the pool, so a fast client waits for
 /// a slow disk.
 async fn send(
-    engine: &Engine,
+    account: &Account,
     upload: &mut UploadHandle,
     bytes: &[u8],
     start: usize,
@@ -95,7 +90,7 @@ async fn send(
     while at < start + bytes.len() {
         // Data of one command lies in one block of the file.
         let length = (WHOLE_BYTES - at % WHOLE_BYTES).min(start + bytes.len() - at);
-        let mut block = engine.buffers().take(length).await;
+        let mut block = account.buffer(length).await;
         block.space().copy_from_slice(&bytes[at - start..at - start + length]);
         block.filled(length);
         upload.write(offset(at), block).await?;

@@ -9,7 +9,7 @@ mod exchange;
 mod tree;
 mod upload_handle;
 
-use crate::buffer::BlockBuffer;
+use crate::buffer::{BlockBuffer, BufferRequest};
 use crate::command::{
     BlockPages, Command, CompleteRequest, NewUpload, Query, ReadRequest, ResumeRequest, WholeUpload,
 };
@@ -64,6 +64,13 @@ impl Account {
     pub fn session(&self, writers_max: usize) -> (Session, EventReceiver) {
         let engine = (Arc::clone(&self.shared), Arc::clone(&self.workers));
         Session::new(engine, self.user, self.origin.clone(), writers_max)
+    }
+
+    /// A buffer of `bytes` bytes, at most [`WHOLE_BYTES`](crate::WHOLE_BYTES), for data of this
+    /// user: when there is room for it, and it is the turn of the user. Cancel-safe: dropped, it
+    /// loses its place in the queue.
+    pub fn buffer(&self, bytes: usize) -> BufferRequest {
+        self.shared.buffers.take(self.user, bytes)
     }
 
     fn exchange(&self) -> Exchange {

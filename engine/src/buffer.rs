@@ -1,19 +1,49 @@
 //! The buffers that payload is read into. Their number bounds the memory that all connections
 //! together can claim for payload (P6): a connection that finds no free buffer waits and reads
 //! nothing, and so TCP makes its sender wait too.
+//!
+//! One user has at most half of the pool, and users take turns: the next buffer that is free goes to
+//! the user whose turn it is. So a connection of one user does not wait for all connections of
+//! another.
 
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+use towline_types::UserId;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// All buffers of a server.
 #[derive(Debug)]
 pub struct BufferPool {
-    room: Arc<Semaphore>,
+    room: Mutex<Room>,
     buffers: usize,
     /// Whole buffers that were given back. Their bytes are not cleared: to clear a MiB that is
     /// written over next would cost a pass over every byte.
     spare: Mutex<Vec<Box<[u8]>>>,
+}
+
+#[derive(Debug)]
+struct Room {
+    free_units: usize,
+    /// How many units one user may have.
+    user_units_max: usize,
+    users: HashMap<UserId, UserRoom>,
+    /// The users for whom a request waits. The next one whose turn it is comes first.
+    turns: VecDeque<UserId>,
+}
+
+#[derive(Debug, Default)]
+struct UserRoom {
+    taken_units: usize,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    units: usize,
+    granted: oneshot::Sender<Permit>,
 }
 
 /// A buffer on loan. As a rule it holds one block, which is as much as the largest chunk,
@@ -22,8 +52,30 @@ pub struct BufferPool {
 pub struct BlockBuffer {
     bytes: Box<[u8]>,
     filled: usize,
+    permit: Permit,
+}
+
+/// Units of the pool that are taken. When it is dropped, they are free.
+#[derive(Debug)]
+struct Permit {
     pool: Arc<BufferPool>,
-    permit: OwnedSemaphorePermit,
+    user: UserId,
+    units: usize,
+}
+
+/// A place in the queue for a buffer; the buffer, when it is awaited. Dropped, the place is lost,
+/// and with it the buffer, if it was granted already. Cancel-safe: a reference to it may be awaited
+/// again and again.
+#[derive(Debug)]
+pub struct BufferRequest {
+    bytes: usize,
+    granted: Granted,
+}
+
+#[derive(Debug)]
+enum Granted {
+    Now(Option<Permit>),
+    Later(oneshot::Receiver<Permit>),
 }
 
 /// The unit in which memory is counted, in bytes.
@@ -46,38 +98,131 @@ impl BufferPool {
     /// A pool of that many buffers of [`WHOLE_BYTES`]. None of them is made yet.
     #[must_use]
     pub fn new(buffers: usize) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(buffers * UNITS as usize));
+        let free_units = buffers * UNITS as usize;
+        // One buffer at least, or a user of a small pool would never get a whole one.
+        let user_units_max = (free_units / 2).max(UNITS as usize);
+        let (users, turns) = (HashMap::new(), VecDeque::new());
+        let room = Mutex::new(Room { free_units, user_units_max, users, turns });
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
     /// Whether at most half of the pool is free. If so, a door should keep no buffer that it does
     /// not need at once.
     pub fn is_scarce(&self) -> bool {
-        self.room.available_permits() <= self.buffers * UNITS as usize / 2
+        self.free_units() <= self.buffers * UNITS as usize / 2
     }
 
-    /// A buffer of `bytes` bytes, at most a block, once the pool has room for it. Cancel-safe: a
-    /// wait that is given up loses nothing but its place in the queue.
-    pub async fn take(self: &Arc<Self>, bytes: usize) -> BlockBuffer {
-        let room = Arc::clone(&self.room).acquire_many_owned(units_of(bytes));
-        self.lend(bytes, room.await.expect("the pool never closes"))
+    /// A buffer of `bytes` bytes, at most a block, for data of that user, once the pool has room
+    /// for it and it is the turn of the user.
+    pub fn take(self: &Arc<Self>, user: UserId, bytes: usize) -> BufferRequest {
+        let units = units_of(bytes) as usize;
+        let mut room = self.room();
+        let granted = if room.grants(user, units) {
+            Granted::Now(Some(self.permit(user, units)))
+        } else {
+            let (granted, receiver) = oneshot::channel();
+            room.queue(user, Waiter { units, granted });
+            Granted::Later(receiver)
+        };
+        BufferRequest { bytes, granted }
     }
 
     /// A buffer of `bytes` bytes, if the pool has room for it now and no other task waits for room.
-    pub fn try_take(self: &Arc<Self>, bytes: usize) -> Option<BlockBuffer> {
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(units_of(bytes)).ok()?;
-        Some(self.lend(bytes, permit))
+    pub fn try_take(self: &Arc<Self>, user: UserId, bytes: usize) -> Option<BlockBuffer> {
+        let units = units_of(bytes) as usize;
+        let is_granted = self.room().grants(user, units);
+        is_granted.then(|| BlockBuffer::of(bytes, self.permit(user, units)))
     }
 
-    fn lend(self: &Arc<Self>, length: usize, permit: OwnedSemaphorePermit) -> BlockBuffer {
-        let is_whole = length == WHOLE_BYTES;
-        let spare = if is_whole { self.spare().pop() } else { None };
-        let bytes = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
-        BlockBuffer { bytes, filled: 0, pool: Arc::clone(self), permit }
+    fn permit(self: &Arc<Self>, user: UserId, units: usize) -> Permit {
+        Permit { pool: Arc::clone(self), user, units }
+    }
+
+    /// Adds free units, and grants them to those whose turn it is.
+    fn give_back(self: &Arc<Self>, user: UserId, units: usize) {
+        let mut room = self.room();
+        room.free(user, units);
+        while let Some((user, Waiter { units, granted })) = room.next() {
+            if let Err(mut permit) = granted.send(self.permit(user, units)) {
+                // The request was given up.
+                permit.units = 0;
+                room.free(user, units);
+            }
+        }
+    }
+
+    fn free_units(&self) -> usize {
+        self.room().free_units
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    /// Takes units for the user where that many are free, and no request waits for them.
+    fn grants(&mut self, user: UserId, units: usize) -> bool {
+        let taken = self.users.get(&user).map_or(0, |user| user.taken_units);
+        let may_have = units <= self.free_units
+            && taken + units <= self.user_units_max
+            && self.first().is_none();
+        if may_have {
+            self.free_units -= units;
+            self.users.entry(user).or_default().taken_units += units;
+        }
+        may_have
+    }
+
+    /// The first user in turn who may have more: the place in the queue, and how many units the
+    /// oldest request of that user needs.
+    fn first(&self) -> Option<(usize, usize)> {
+        let may_have_more = |user: &UserId| {
+            let own = self.users.get(user)?;
+            let units = own.waiting.front()?.units;
+            (own.taken_units + units <= self.user_units_max).then_some(units)
+        };
+        self.turns.iter().enumerate().find_map(|(at, user)| Some((at, may_have_more(user)?)))
+    }
+
+    fn queue(&mut self, user: UserId, waiter: Waiter) {
+        let own = self.users.entry(user).or_default();
+        if own.waiting.is_empty() {
+            self.turns.push_back(user);
+        }
+        own.waiting.push_back(waiter);
+    }
+
+    fn free(&mut self, user: UserId, units: usize) {
+        self.free_units += units;
+        if let Some(own) = self.users.get_mut(&user) {
+            own.taken_units -= units;
+            if own.taken_units == 0 && own.waiting.is_empty() {
+                self.users.remove(&user);
+            }
+        }
+    }
+
+    /// Takes units for the oldest request of the user whose turn it is. Where it needs more units
+    /// than are free, all wait for it.
+    fn next(&mut self) -> Option<(UserId, Waiter)> {
+        let (at, units) = self.first()?;
+        if units > self.free_units {
+            return None;
+        }
+        let user = self.turns.remove(at)?;
+        let own = self.users.get_mut(&user)?;
+        let waiter = own.waiting.pop_front()?;
+        own.taken_units += units;
+        self.free_units -= units;
+        if !own.waiting.is_empty() {
+            self.turns.push_back(user);
+        }
+        Some((user, waiter))
     }
 }
 
@@ -86,7 +231,47 @@ pub(crate) fn units_of(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS)
 }
 
+impl Permit {
+    /// Keeps that number of units, and gives the others back.
+    fn shrink(&mut self, kept: usize) {
+        let left = self.units.saturating_sub(kept);
+        self.units -= left;
+        self.pool.give_back(self.user, left);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.units > 0 {
+            self.pool.give_back(self.user, self.units);
+        }
+    }
+}
+
+impl Future for BufferRequest {
+    type Output = BlockBuffer;
+
+    /// # Panics
+    /// Where the buffer was returned already.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<BlockBuffer> {
+        let permit = match &mut self.granted {
+            Granted::Now(permit) => permit.take().expect("a buffer is returned once"),
+            Granted::Later(receiver) => {
+                ready!(Pin::new(receiver).poll(context)).expect("the pool drops no waiter")
+            }
+        };
+        Poll::Ready(BlockBuffer::of(self.bytes, permit))
+    }
+}
+
 impl BlockBuffer {
+    fn of(length: usize, permit: Permit) -> Self {
+        let is_whole = length == WHOLE_BYTES;
+        let spare = if is_whole { permit.pool.spare().pop() } else { None };
+        let bytes = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
+        Self { bytes, filled: 0, permit }
+    }
+
     /// The bytes that were put into it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.filled]
@@ -109,19 +294,19 @@ impl BlockBuffer {
 
     /// How many units of the pool it takes.
     pub fn units(&self) -> u32 {
-        u32::try_from(self.permit.num_permits()).unwrap_or(UNITS)
+        u32::try_from(self.permit.units).unwrap_or(UNITS)
     }
 
     /// To be called when nothing more will be put into it: if it holds few bytes, they move to a
     /// buffer that just fits, and the rest of the memory is free for other buffers.
     pub fn pack(&mut self) {
         let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
-        if self.filled > PACKED_BYTES_MAX || kept >= self.permit.num_permits() {
+        if self.filled > PACKED_BYTES_MAX || kept >= self.permit.units {
             return;
         }
         let packed = Box::from(self.bytes());
         self.give_back(packed, 0);
-        drop(self.permit.split(self.permit.num_permits().saturating_sub(kept)));
+        self.permit.shrink(kept);
     }
 
     fn is_whole(&self) -> bool {
@@ -135,8 +320,8 @@ impl BlockBuffer {
     fn give_back(&mut self, instead: Box<[u8]>, own: usize) {
         let is_whole = self.is_whole();
         let bytes = std::mem::replace(&mut self.bytes, instead);
-        let mut spare = self.pool.spare();
-        let room = self.pool.room.available_permits() / UNITS as usize + own;
+        let room = self.permit.pool.free_units() / UNITS as usize + own;
+        let mut spare = self.permit.pool.spare();
         if is_whole && spare.len() < room {
             spare.push(bytes);
         }
@@ -152,29 +337,30 @@ impl Drop for BlockBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use towline_testkit::user;
 
     #[tokio::test]
     async fn a_small_buffer_takes_what_it_holds_and_leaves_the_rest_to_others() {
         let pool = BufferPool::new(1);
-        let mut small = pool.take(8 << 10).await;
+        let mut small = pool.take(user(1), 8 << 10).await;
         assert_eq!((small.space().len(), small.units()), (8 << 10, 2));
-        assert!(pool.try_take(WHOLE_BYTES).is_none() && !pool.is_scarce());
+        assert!(pool.try_take(user(1), WHOLE_BYTES).is_none() && !pool.is_scarce());
         small.filled(8 << 10);
         small.pack();
         assert_eq!((small.is_full(), small.units()), (true, 2));
-        let mut other = pool.try_take(8 << 10).expect("room for two small ones");
+        let mut other = pool.try_take(user(1), 8 << 10).expect("room for two small ones");
         other.filled(1);
         other.pack();
         assert_eq!((other.bytes().len(), other.units()), (1, 1));
         drop((small, other));
         assert_eq!(pool.spare().len(), 0, "only whole buffers are kept");
-        assert!(pool.try_take(WHOLE_BYTES).is_some());
+        assert!(pool.try_take(user(1), WHOLE_BYTES).is_some());
     }
 
     #[tokio::test]
     async fn a_packed_buffer_takes_what_it_holds() {
         let pool = BufferPool::new(1);
-        let mut small = pool.take(WHOLE_BYTES).await;
+        let mut small = pool.take(user(1), WHOLE_BYTES).await;
         assert!(pool.is_scarce());
         small.space()[..5000].fill(7);
         small.filled(5000);
@@ -185,12 +371,47 @@ mod tests {
         assert_eq!(pool.spare().len(), 0, "its room is taken by what was packed");
         // The one whole buffer is not free again before the small one is.
         drop(small);
-        let mut large = pool.take(WHOLE_BYTES).await;
+        let mut large = pool.take(user(1), WHOLE_BYTES).await;
         large.filled(PACKED_BYTES_MAX + 1);
         large.pack();
         assert_eq!(large.units(), UNITS);
         drop(large);
-        assert_eq!(pool.room.available_permits(), UNITS as usize);
+        assert_eq!(pool.free_units(), UNITS as usize);
         assert_eq!(pool.spare().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_user_has_half_of_the_pool_and_users_take_turns() {
+        let pool = BufferPool::new(4);
+        let take = |number| pool.take(user(number), WHOLE_BYTES);
+        let (first, second) = (take(1).await, take(1).await);
+        let mut crowd: Vec<_> = (0..40).map(|_| take(1)).collect();
+        assert_eq!(pool.free_units(), 2 * UNITS as usize, "the other half is not theirs");
+        let others = [take(2).await, take(3).await];
+        let mut one = take(2);
+        assert!(pool.try_take(user(4), 1).is_none(), "none is free");
+        drop(first);
+        let _theirs = (&mut crowd[0]).await;
+        drop(second);
+        // Of the forty that came earlier, one got the last buffer. Now it is the other's turn.
+        let _own = (&mut one).await;
+        drop(crowd);
+        drop(others);
+        assert!(pool.try_take(user(4), WHOLE_BYTES).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_keeps_nothing() {
+        let pool = BufferPool::new(1);
+        let held = pool.take(user(1), WHOLE_BYTES).await;
+        let given_up = pool.take(user(1), WHOLE_BYTES);
+        let granted = pool.take(user(2), WHOLE_BYTES);
+        let last = pool.take(user(1), 4096);
+        drop(given_up);
+        drop(held);
+        assert_eq!(pool.free_units(), 0, "granted, and not asked for yet");
+        drop(granted);
+        assert_eq!(last.await.units(), 1);
+        assert_eq!(pool.free_units(), UNITS as usize);
     }
 }

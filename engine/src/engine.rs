@@ -6,6 +6,7 @@ use crate::buffer::BufferPool;
 use crate::checkpoint::pace::Pace;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
+use crate::core_shares::CoreShares;
 use crate::error::Error;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
@@ -391,6 +392,7 @@ fn put_in_order(
         pending: Arc::default(),
         volume_copies: Arc::default(),
         large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
+        core_shares: CoreShares::of_machine(),
         loans: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))),
         tracker,
         stopping: CancellationToken::new(),

@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use tokio_util::task::TaskTracker;
+use towline_state::turns::Turns;
+use towline_types::UserId;
 
 /// Does the work of a lane.
 pub(crate) trait Handler: Send + 'static {
@@ -83,6 +85,7 @@ pub(crate) struct Lane<H: Handler> {
 }
 
 struct LaneState<H: Handler> {
+    user: UserId,
     queue: Mutex<Queue<H::Work>>,
     /// Locked by the one thread that is running the lane.
     handler: Mutex<H>,
@@ -102,8 +105,9 @@ pub(crate) struct WorkerPool<H: Handler> {
 }
 
 struct PoolState<H: Handler> {
-    /// Lanes whose next work is short.
-    lanes: VecDeque<Arc<LaneState<H>>>,
+    /// Lanes whose next work is short. Users take turns: a thousand lanes of one do not hold up the
+    /// lane of another.
+    lanes: Turns<UserId, Arc<LaneState<H>>>,
     threads: usize,
     /// A thread was asked for, and has not taken lanes yet.
     worker_requested: bool,
@@ -121,12 +125,12 @@ const LANES_PER_BATCH: usize = 128;
 const THREADS: usize = 16;
 
 impl<H: Handler> Lane<H> {
-    /// An empty lane.
-    pub(crate) fn new(handler: H, workers: Arc<WorkerPool<H>>) -> Self {
+    /// An empty lane for work of that user.
+    pub(crate) fn new(user: UserId, handler: H, workers: Arc<WorkerPool<H>>) -> Self {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: false });
         let vacated = handler.vacated();
         Self {
-            state: Arc::new(LaneState { queue, handler: Mutex::new(handler), vacated }),
+            state: Arc::new(LaneState { user, queue, handler: Mutex::new(handler), vacated }),
             workers,
         }
     }
@@ -173,7 +177,7 @@ impl<H: Handler> Lane<H> {
 impl<H: Handler> WorkerPool<H> {
     /// A pool without threads; `tracker` counts those that it uses.
     pub(crate) fn new(tracker: TaskTracker) -> Arc<Self> {
-        let state = PoolState { lanes: VecDeque::new(), threads: 0, worker_requested: false };
+        let state = PoolState { lanes: Turns::default(), threads: 0, worker_requested: false };
         Arc::new(Self { state: Mutex::new(state), tracker })
     }
 
@@ -184,7 +188,7 @@ impl<H: Handler> WorkerPool<H> {
             return;
         }
         let mut state = lock(&self.state);
-        state.lanes.push_back(lane);
+        state.lanes.push(lane.user, lane);
         if !state.worker_requested && state.threads < THREADS {
             state.worker_requested = true;
             state.threads += 1;
@@ -285,13 +289,14 @@ impl<H: Handler> Worker<H> {
     fn next_lanes(&mut self) -> Option<Vec<Arc<LaneState<H>>>> {
         let mut state = lock(&self.workers.state);
         state.worker_requested = false;
-        let count = state.lanes.len().min(LANES_PER_BATCH);
-        if count == 0 {
+        let lanes: Vec<_> =
+            std::iter::from_fn(|| state.lanes.pop()).take(LANES_PER_BATCH).collect();
+        if lanes.is_empty() {
             state.threads -= 1;
             self.is_on = false;
             return None;
         }
-        Some(state.lanes.drain(..count).collect())
+        Some(lanes)
     }
 }
 
@@ -405,6 +410,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use towline_testkit::user;
 
     /// Sends a line for each call.
     struct Scribe(char, mpsc::Sender<String>);
@@ -472,7 +478,7 @@ mod tests {
         let workers = WorkerPool::new(TaskTracker::new());
         let lanes: Vec<_> = [('a', false), ('b', true), ('c', false)]
             .map(|(name, panics)| {
-                let lane = Lane::new(Scribe(name, log.clone()), Arc::clone(&workers));
+                let lane = Lane::new(user(1), Scribe(name, log.clone()), Arc::clone(&workers));
                 let mut queue = lock(&lane.state.queue);
                 queue.waiting.push_back(Job { panics, ..SHORT });
                 queue.running = true;
@@ -493,7 +499,7 @@ mod tests {
     async fn what_takes_long_after_all_holds_nobody_up() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
-        let lane = Lane::new(Scribe('a', log), WorkerPool::new(tracker.clone()));
+        let lane = Lane::new(user(1), Scribe('a', log), WorkerPool::new(tracker.clone()));
         lane.push(Job { alone: true, ..SHORT });
         tracker.close();
         tracker.wait().await;
@@ -505,7 +511,7 @@ mod tests {
     async fn no_thread_waits_for_what_is_to_come_and_nothing_overtakes_it() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
-        let lane = Lane::new(Scribe('a', log), WorkerPool::new(tracker.clone()));
+        let lane = Lane::new(user(1), Scribe('a', log), WorkerPool::new(tracker.clone()));
         for short in [true, false] {
             lane.push(Job { after: true, short, ..SHORT });
             lane.push(SHORT);
@@ -522,7 +528,7 @@ mod tests {
     async fn what_is_queued_quietly_waits_for_a_word_or_for_more() {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
-        let lane = Lane::new(Scribe('a', log), WorkerPool::new(tracker.clone()));
+        let lane = Lane::new(user(1), Scribe('a', log), WorkerPool::new(tracker.clone()));
         lane.push_without_wake(SHORT);
         assert!(tracker.is_empty() && !lane.is_vacant());
         lane.wake();
@@ -546,7 +552,7 @@ mod tests {
         let (log, heard) = mpsc::channel();
         let tracker = TaskTracker::new();
         let workers = WorkerPool::new(tracker.clone());
-        let lane = Lane::new(Scribe('a', log), workers);
+        let lane = Lane::new(user(1), Scribe('a', log), workers);
         let mut expected = Vec::new();
         for turn in 0..200 {
             let (short, alone) = (turn % 3 != 0, turn % 5 == 0);

@@ -50,6 +50,7 @@ pub mod cleanup;
 mod clock;
 mod command;
 mod config;
+mod core_shares;
 mod data_source;
 mod end;
 mod engine;
@@ -88,7 +89,7 @@ pub mod verify;
 mod writer;
 
 pub use account::{Account, Begun, Completion, Content, UploadHandle};
-pub use buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES};
+pub use buffer::{BlockBuffer, BufferPool, BufferRequest, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
     BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, ReadRequest, ReadTarget,

@@ -212,7 +212,11 @@ impl Session {
                 (self.ending.clone(), self.answers_end.clone()),
             );
             let is_copying = writer.is_copying();
-            WriterSlot { lane: Lane::new(writer, Arc::clone(&self.workers)), in_flight, is_copying }
+            WriterSlot {
+                lane: Lane::new(self.user, writer, Arc::clone(&self.workers)),
+                in_flight,
+                is_copying,
+            }
         })
     }
 

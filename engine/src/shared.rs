@@ -5,6 +5,7 @@ use crate::active::pending::PendingUploads;
 use crate::active::registry::Registry;
 use crate::buffer::BufferPool;
 use crate::checkpoint::queue::CheckpointQueue;
+use crate::core_shares::CoreShares;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
 use crate::log::Summary;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     /// Permits to read a large file, to copy or to verify it: see
     /// [`LARGE_READS_MAX`](crate::publish::volume_copies::LARGE_READS_MAX).
     pub(crate) large_reads: Arc<Semaphore>,
+    /// The cores, divided among the users who write.
+    pub(crate) core_shares: CoreShares,
     /// Permits for lent readers: one for each core, because each has a thread of its own.
     pub(crate) loans: Arc<Semaphore>,
     /// Sessions, and all threads that work for them.

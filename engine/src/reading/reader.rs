@@ -75,7 +75,7 @@ impl Reader {
         requests: mpsc::UnboundedReceiver<QueuedRead>,
     ) -> Self {
         let share: &Arc<ReadShare> = &shared.read_share;
-        let room = ReadRoom::new(share);
+        let room = ReadRoom::new(share, user);
         let (state, known) = (State::Idle, None);
         Self { shared, user, origin, events, ending, requests, room, state, known }
     }

@@ -9,6 +9,7 @@
 use crate::buffer::{BlockBuffer, BufferPool, UNITS, WHOLE_BYTES, units_of};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use towline_types::UserId;
 
 /// The share of the pool that all readers have together.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct ReadShare {
 #[derive(Debug)]
 pub(super) struct ReadRoom {
     share: Arc<ReadShare>,
+    user: UserId,
     own: Arc<Semaphore>,
 }
 
@@ -55,9 +57,9 @@ impl ReadShare {
 }
 
 impl ReadRoom {
-    pub(super) fn new(share: &Arc<ReadShare>) -> Self {
+    pub(super) fn new(share: &Arc<ReadShare>, user: UserId) -> Self {
         let own = Arc::new(Semaphore::new(OWN_UNITS as usize));
-        Self { share: Arc::clone(share), own }
+        Self { share: Arc::clone(share), user, own }
     }
 
     /// How long a piece may be now, in bytes.
@@ -69,7 +71,7 @@ impl ReadRoom {
     pub(super) fn try_take(&self, bytes: usize) -> Option<ReadBuffer> {
         let own = Arc::clone(&self.own).try_acquire_many_owned(self.own_units(bytes)).ok()?;
         let share = Arc::clone(&self.share.units).try_acquire_many_owned(units_of(bytes)).ok()?;
-        let buffer = self.share.pool.try_take(bytes)?;
+        let buffer = self.share.pool.try_take(self.user, bytes)?;
         Some(ReadBuffer { buffer, _share: share, _own: own })
     }
 
@@ -80,7 +82,7 @@ impl ReadRoom {
     pub(super) async fn take(&self, bytes: usize) -> ReadBuffer {
         let own = acquire(&self.own, self.own_units(bytes)).await;
         let share = acquire(&self.share.units, units_of(bytes)).await;
-        let buffer = self.share.pool.take(bytes).await;
+        let buffer = self.share.pool.take(self.user, bytes).await;
         ReadBuffer { buffer, _share: share, _own: own }
     }
 
@@ -99,19 +101,21 @@ async fn acquire(semaphore: &Arc<Semaphore>, units: u32) -> OwnedSemaphorePermit
 #[cfg(test)]
 mod tests {
     use super::*;
+    use towline_testkit::user;
 
     #[tokio::test]
     async fn readers_leave_two_thirds_of_the_pool_to_writers() {
         let pool = BufferPool::new(12);
         let share = ReadShare::new(&pool, 12);
-        let (slow, other) = (ReadRoom::new(&share), ReadRoom::new(&share));
+        let (slow, other) = (ReadRoom::new(&share, user(1)), ReadRoom::new(&share, user(1)));
         assert_eq!(slow.piece_bytes(), WHOLE_BYTES);
         let held = [slow.take(WHOLE_BYTES).await, slow.take(WHOLE_BYTES).await];
         assert_eq!(other.piece_bytes(), SHORT_PIECE_BYTES);
         assert!(slow.try_take(SHORT_PIECE_BYTES).is_none(), "it has more than its part");
         let short = other.take(SHORT_PIECE_BYTES).await;
         assert!(other.try_take(1).is_none(), "one at a time");
-        let writers: Vec<_> = (0..8).map_while(|_| pool.try_take(WHOLE_BYTES)).collect();
+        let writers = (0..8).map_while(|number| pool.try_take(user(2 + number % 2), WHOLE_BYTES));
+        let writers: Vec<_> = writers.collect();
         assert_eq!(writers.len(), 8);
         drop((held, short));
         assert_eq!(slow.piece_bytes(), WHOLE_BYTES);
@@ -122,7 +126,7 @@ mod tests {
     async fn a_session_has_room_for_four_whole_pieces_or_many_small_ones() {
         let pool = BufferPool::new(60);
         let share = ReadShare::new(&pool, 60);
-        let room = ReadRoom::new(&share);
+        let room = ReadRoom::new(&share, user(1));
         let whole: Vec<_> = std::iter::from_fn(|| room.try_take(WHOLE_BYTES)).collect();
         assert_eq!(whole.len(), 4);
         drop(whole);

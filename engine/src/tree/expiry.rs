@@ -335,7 +335,7 @@ mod tests {
             let length = Length::Declared(size(bytes.len() as u64));
             let mut new = NewUpload::new(path(place), length, SendingMode::PLAIN);
             new.on_conflict = OnConflict::Replace;
-            let mut buffer = self.engine.buffers().take(bytes.len()).await;
+            let mut buffer = self.account.buffer(bytes.len()).await;
             buffer.space()[..bytes.len()].copy_from_slice(bytes);
             buffer.filled(bytes.len());
             let stored = self.account.put_whole(new, buffer, None).await.unwrap();

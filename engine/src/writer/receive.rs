@@ -10,6 +10,7 @@ use crate::may_block::MayBlock;
 use crate::storage::{Resource, StorageError};
 use crate::uploads;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use towline_types::block::block_count;
 use towline_types::{BlockIndex, ChainingValue, FileSize, Offset};
@@ -38,7 +39,7 @@ impl OrderedWriter {
             let done = match pulled {
                 Pulled::Data { offset, buffer } => {
                     self.in_flight.arrived();
-                    self.receive(offset, buffer)
+                    self.receive(offset, buffer, Some(may_block))
                 }
                 Pulled::Announce { index, value } => self.announce(index, value),
             };
@@ -48,9 +49,17 @@ impl OrderedWriter {
         }
     }
 
-    /// Writes bytes that are in flight.
-    pub(super) fn receive(&mut self, offset: Offset, buffer: BlockBuffer) -> Result<(), Error> {
+    /// Writes bytes that are in flight. A thread that serves this writer alone waits until its user
+    /// has a share of the cores for it; a batch of small files has many users, and does not wait.
+    pub(super) fn receive(
+        &mut self,
+        offset: Offset,
+        buffer: BlockBuffer,
+        may_block: Option<MayBlock>,
+    ) -> Result<(), Error> {
         let _written = self.in_flight.until_dropped();
+        let shared = Arc::clone(&self.shared);
+        let _share = may_block.map(|_| shared.core_shares.take(self.user));
         self.write(offset, buffer.bytes())
     }
 

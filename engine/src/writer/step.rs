@@ -109,7 +109,9 @@ impl OrderedWriter {
             (Command::Begin(upload), _) => self.begin_upload(*upload).map(Step::Begin).map(Some),
             (Command::Complete(request), _) => self.complete_step(request, may_block),
             (Command::Whole(whole), _) => Ok(self.whole(whole).map(Step::Staged)),
-            (Command::Data { offset, buffer }, _) => self.receive(offset, buffer).map(|()| None),
+            (Command::Data { offset, buffer }, _) => {
+                self.receive(offset, buffer, may_block).map(|()| None)
+            }
             (Command::Announce { index, value }, _) => self.announce(index, value).map(|()| None),
             (Command::BeginRequest(offset), _) => self.begin_request(offset).map(|()| None),
             (Command::EndRequest(RequestEnd::Confirmed), _) => {

@@ -474,7 +474,7 @@ pub(crate) fn without_timed_checkpoints(config: &mut EngineConfig) {
 }
 
 pub(crate) async fn buffer(pool: &Arc<BufferPool>, bytes: &[u8]) -> BlockBuffer {
-    let mut buffer = soon(pool.take(bytes.len())).await;
+    let mut buffer = soon(pool.take(ada(), bytes.len())).await;
     buffer.space()[..bytes.len()].copy_from_slice(bytes);
     buffer.filled(bytes.len());
     buffer

@@ -39,7 +39,7 @@ pub(crate) type Page = (Vec<(BlockIndex, ChainingValue)>, Option<u64>);
 
 /// One session, and what was heard of it.
 pub(crate) struct Client {
-    engine: Engine,
+    account: Account,
     session: Session,
     events: EventReceiver,
 }
@@ -97,10 +97,10 @@ impl Door {
 
     /// A client of that origin, with at most that many writers.
     pub(crate) fn client_of(&self, origin: &str, writers_max: usize) -> Client {
-        let engine = self.engine.clone().unwrap();
+        let engine = self.engine.as_ref().unwrap();
         let account = engine.account(self.user, Origin::new(origin));
         let (session, events) = account.session(writers_max);
-        Client { engine, session, events }
+        Client { account, session, events }
     }
 
     /// The data folder.
@@ -114,7 +114,7 @@ impl Door {
 
     /// A buffer with these bytes.
     pub(crate) async fn buffer(&self, bytes: &[u8]) -> BlockBuffer {
-        let mut buffer = self.engine.as_ref().unwrap().buffers().take(bytes.len()).await;
+        let mut buffer = self.account().buffer(bytes.len()).await;
         buffer.space()[..bytes.len()].copy_from_slice(bytes);
         buffer.filled(bytes.len());
         buffer
@@ -189,7 +189,7 @@ impl Client {
     /// Sends bytes as a door does: in buffers of at most 1 MiB.
     pub(crate) async fn send(&mut self, tag: u32, at: usize, bytes: &[u8]) {
         for (index, piece) in bytes.chunks(WHOLE_BYTES).enumerate() {
-            let mut buffer = self.engine.buffers().take(piece.len()).await;
+            let mut buffer = self.account.buffer(piece.len()).await;
             buffer.space()[..piece.len()].copy_from_slice(piece);
             buffer.filled(piece.len());
             let offset = offset(at + index * WHOLE_BYTES);
@@ -242,8 +242,8 @@ impl Client {
 
     /// Lets go of all uploads; what came is durable then.
     pub(crate) async fn close(self) {
-        let Self { engine, session, events } = self;
-        drop(engine);
+        let Self { account, session, events } = self;
+        drop(account);
         let closed = session.close(Listener::Listens).await;
         closed.last_events().await;
         drop(events);

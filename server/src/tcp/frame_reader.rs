@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
-use towline_engine::{BlockBuffer, BufferPool, WHOLE_BYTES};
+use towline_engine::{BlockBuffer, BufferPool, BufferRequest, WHOLE_BYTES};
 use towline_protocol::Channel;
 use towline_protocol::frame::{Decoder, FrameError, FrameLimits, Part};
 use towline_protocol::limits::FRAME_STRETCH_BYTES;
 use towline_types::block::BLOCK_SIZE_BYTES;
-use towline_types::{BlockIndex, ChainingValue, Offset};
+use towline_types::{BlockIndex, ChainingValue, Offset, UserId};
 
 /// See the module's description.
 pub(crate) struct FrameReader<R> {
@@ -31,8 +31,10 @@ pub(crate) struct FrameReader<R> {
     last_byte: Instant,
     /// The frame under way.
     frame: Option<FrameClock>,
-    /// Since when the reader waits for a buffer.
-    buffer_wanted: Option<Instant>,
+    /// Whose payload this is. Of a stranger none is read.
+    user: UserId,
+    /// The place in the queue for a buffer, and since when the reader has it.
+    buffer_wanted: Option<(BufferRequest, Instant)>,
     /// The client is slow: its last segment was handed on with less than
     /// [`SMALL_BUFFER_BYTES`], because no more came in time.
     is_slow: bool,
@@ -137,13 +139,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             stashed: None,
             last_byte: Instant::now(),
             frame: None,
+            user: UserId::MIN,
             buffer_wanted: None,
             is_slow: false,
         }
     }
 
-    pub(crate) fn set_limits(&mut self, caps: FrameLimits) {
-        self.decoder.set_limits(caps);
+    /// The client has logged in as that user.
+    pub(crate) fn admit(&mut self, user: UserId) {
+        self.user = user;
+        self.decoder.set_limits(FrameLimits::SERVER);
     }
 
     /// When the client will have been silent, or at one frame, for too long, as far as it is
@@ -224,8 +229,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// What has come of a segment, when it has to be handed on as it is.
+    /// What has come of a segment, when it has to be handed on as it is, since nothing is to be read
+    /// for a while. The place in the queue for a buffer is given up: a buffer that nothing is read
+    /// into would be kept from others (P6).
     pub(crate) fn take_segment(&mut self) -> Option<Segment> {
+        if let Some((_, since)) = self.buffer_wanted.take() {
+            self.reset_timeouts(since.elapsed());
+        }
         self.segment.take()
     }
 
@@ -287,19 +297,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// A buffer for the next segment. Only a real wait for one is excused: it is the server's.
-    /// Cancel-safe: when the wait began is kept in `self`.
+    /// Cancel-safe: the place in the queue is kept in `self`.
     async fn take_buffer(&mut self) -> BlockBuffer {
-        let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { WHOLE_BYTES };
-        if self.buffer_wanted.is_none()
-            && let Some(buffer) = self.pool.try_take(bytes)
-        {
-            return buffer;
+        if self.buffer_wanted.is_none() {
+            let bytes = if self.is_slow { SMALL_BUFFER_BYTES } else { WHOLE_BYTES };
+            if let Some(buffer) = self.pool.try_take(self.user, bytes) {
+                return buffer;
+            }
+            self.buffer_wanted = Some((self.pool.take(self.user, bytes), Instant::now()));
         }
-        self.buffer_wanted.get_or_insert_with(Instant::now);
-        let buffer = self.pool.take(bytes).await;
-        if let Some(since) = self.buffer_wanted.take() {
-            self.reset_timeouts(since.elapsed());
-        }
+        let (request, since) = self.buffer_wanted.as_mut().expect("it was made just now");
+        let buffer = request.await;
+        let waited = since.elapsed();
+        self.buffer_wanted = None;
+        self.reset_timeouts(waited);
         buffer
     }
 
@@ -401,6 +412,7 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::interval;
     use towline_protocol::frame;
+    use towline_testkit::user;
 
     const DRIP: Duration = Duration::from_millis(10);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -500,7 +512,7 @@ mod tests {
     #[tokio::test]
     async fn the_wait_for_a_buffer_is_not_the_clients() {
         let pool = BufferPool::new(1);
-        let taken = pool.take(WHOLE_BYTES).await;
+        let taken = pool.take(user(1), WHOLE_BYTES).await;
         let (mut reader, mut there) = reader(&pool);
         there.write_all(&[&head(1 << 20)[..], &[7; 100]].concat()).await.unwrap();
         let wait = Duration::from_millis(300);

@@ -234,6 +234,7 @@ mod tests {
     use tokio::task::spawn_blocking;
     use towline_engine::BufferPool;
     use towline_protocol::frame::{self, FrameLimits};
+    use towline_testkit::user;
     use towline_types::{BlockIndex, ChainingValue, Offset};
 
     const BLOCK: usize = 1 << 20;
@@ -339,7 +340,7 @@ mod tests {
         let (mut source, _client) = source().await;
         let pool = BufferPool::new(4);
         let segment = async |channel, bytes| {
-            let mut buffer = pool.take(BLOCK).await;
+            let mut buffer = pool.take(user(1), BLOCK).await;
             buffer.filled(bytes);
             Segment { channel, offset: Offset::ZERO, buffer, since: Instant::now() }
         };

@@ -9,7 +9,7 @@ use crate::shared::Shared;
 use crate::token::{Identity, TokenError};
 use tokio::io::AsyncRead;
 use tokio::time::timeout_at;
-use towline_protocol::frame::{FrameError, FrameLimits};
+use towline_protocol::frame::FrameError;
 use towline_protocol::limits::{
     CHANNELS_MAX, CHUNK_BYTES_DEFAULT, CHUNK_BYTES_MAX, TOKEN_BYTES_MAX,
 };
@@ -125,7 +125,7 @@ async fn check<R: AsyncRead + Unpin>(
         }
     };
     if let Login::User(user, identity) | Login::Joined(user, identity, _) = &login {
-        reader.set_limits(FrameLimits::SERVER);
+        reader.admit(user.user_id);
         shared.token_use.note(&shared.engine, identity);
         let has_joined = matches!(login, Login::Joined(..));
         tracing::debug!(user = user.name, client = hello.client, has_joined, "logged in");
