@@ -115,7 +115,7 @@ impl ActiveUpload {
         staging.check_holds(upload.progress().reach())?;
         match upload.progress().length() {
             // Recovery may have cut the file, and its reserved space with it.
-            Length::Declared(filesize) => staging.reserve(filesize)?,
+            Length::Declared(filesize) => staging.require_room(filesize)?,
             // Behind the last byte that counts, the file may still have bytes that were taken back,
             // or that lay behind a gap. None of them was promised (P1), and the file that the
             // client sends may end before them.

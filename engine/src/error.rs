@@ -84,7 +84,7 @@ pub(crate) enum Error {
         reason: String,
     },
     /// The disk is too full, which was noticed before anything was begun.
-    #[error("the server's disk has no room for the file: {} more are needed", Size(*missing_bytes))]
+    #[error("the server's disk has no room for it: {} more are needed", Size(*missing_bytes))]
     NoRoom {
         /// How many more bytes would have to be free.
         missing_bytes: u64,

@@ -73,6 +73,7 @@ mod relocate;
 mod rename;
 mod rename_no_replace;
 mod replace;
+mod reserved_space;
 pub(crate) mod rights;
 mod scan;
 mod space;
@@ -104,6 +105,7 @@ pub use path_error::PathError;
 pub use published::{FileLook, Published, RangeReader, ReadAt};
 pub use rights::{OutsideFile, RightsFault, RightsFaultKind};
 pub use scan::{DataFolderScan, FoundFile, FoundPlace};
+pub(crate) use space::NEW_ENTRY_BYTES;
 pub use staging::{NewName, Publishable, Staging};
 pub use staging_folder::StagedEntry;
 pub use synced::Synced;
@@ -115,7 +117,9 @@ use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, Offset, UserId
 
 /// A store that keeps documents.
 pub trait Storage: TreeStorage + Send + Sync + 'static {
-    /// Makes the staging area for a new upload and reserves its space.
+    /// Makes the staging area for a new upload, where there is room for a file of that size now.
+    /// A store may reserve space as bytes come, and never much more than has come (P6): the rest
+    /// may be taken by others meanwhile.
     ///
     /// The area is empty. Its name is not durable yet: [`Staging::sync`] makes it so
     /// before the first durable offset is promised (P1).

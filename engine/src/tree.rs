@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
 use crate::storage::{Loss, Spot, StorageError};
+use crate::uploads;
 use change::Changed;
 use making::with_free_name;
 use pieces::{Piece, in_pieces};
@@ -36,7 +37,7 @@ use towline_state::catalog::{
     self, FileVersion, ListPage, Located, Node, NodeRef, Refusal, RemovalGuard, TrashPage,
     TrashPosition, Unseen, VersionPage,
 };
-use towline_types::{ChangeId, DocumentId, NodeId, NodeKind, NodePath, UserId};
+use towline_types::{ChangeId, DocumentId, FileSize, NodeId, NodeKind, NodePath, UserId};
 
 /// What is known of a node. Blocks.
 pub(crate) fn stat(shared: &Shared, user: UserId, node: NodeRef) -> Result<PlacedNode, Error> {
@@ -134,6 +135,8 @@ pub(crate) fn move_node(
         }
         _ => {}
     }
+    // The log of changes grows by a move.
+    uploads::check_room(shared, FileSize::MIN)?;
     let moved = with_free_name(shared, user, to, || {
         change::carry_out(shared, user, may_block, || {
             let now = shared.clock().now();

@@ -5,7 +5,7 @@ use crate::end;
 use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
-use crate::storage::{Loss, StorageError};
+use crate::storage::{Loss, NEW_ENTRY_BYTES, StorageError};
 use std::sync::Arc;
 use towline_state::catalog::{CatalogError, Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, UserId};
@@ -102,9 +102,10 @@ pub(crate) fn close_idle(shared: &Shared, looks: usize) {
     shared.registry.retire_paused(shared.config.limits.paused_kept_open, looks);
 }
 
-/// Refuses a file for which the disk has no room, before anything is made for it.
+/// Refuses a file for which the disk has no room, before anything is made for it. An empty file
+/// takes some room, too, and so does a folder or a link.
 pub(crate) fn check_room(shared: &Shared, filesize: FileSize) -> Result<(), Error> {
-    match lacking_bytes(shared, filesize.get())? {
+    match lacking_bytes(shared, filesize.get().saturating_add(NEW_ENTRY_BYTES))? {
         0 => Ok(()),
         missing_bytes => Err(Error::NoRoom { missing_bytes }),
     }
@@ -130,5 +131,5 @@ fn lacking_bytes(shared: &Shared, wanted_bytes: u64) -> Result<u64, StorageError
 pub(crate) fn missing_bytes(shared: &Shared, filesize: FileSize, active: &ActiveUpload) -> u64 {
     let received = active.ask(|upload| upload.progress().received());
     let rest = filesize.get().saturating_sub(received.get());
-    rest.saturating_sub(shared.storage.free_bytes().unwrap_or(0)).max(1)
+    lacking_bytes(shared, rest).unwrap_or(rest).max(1)
 }

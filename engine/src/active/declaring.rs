@@ -35,7 +35,7 @@ impl ActiveUpload {
         after.declare(writer.lease, filesize)?;
         let length = after.progress().length();
         if before != length {
-            self.staging.reserve(filesize)?;
+            self.staging.require_room(filesize)?;
             if inner.reach > filesize.end() {
                 self.staging.truncate(filesize.end())?;
                 inner.reach = filesize.end();

@@ -90,7 +90,7 @@ impl ActiveUpload {
     /// the commit it has the new one.
     fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
         let progress = after.progress();
-        self.staging.reserve(progress.filesize())?;
+        self.staging.require_room(progress.filesize())?;
         failpoint::reach("resume.growing");
         let kept_blocks = progress.held().last().map_or(0, |(index, _)| index.get() + 1);
         catalog
@@ -131,6 +131,8 @@ impl ActiveUpload {
                 inner.dismiss(self.document_id, &torn());
             }
             if inner.upload.lease().is_none() {
+                // While `inner` is locked, no other writer writes.
+                self.staging.give_back_room();
                 // No writer is left that knows of blocks begun behind the first block that is not
                 // held.
                 let open = inner.upload.progress().open_bytes().map(|(index, _)| index);

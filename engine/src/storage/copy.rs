@@ -8,7 +8,9 @@ use super::error::StorageError;
 use super::file::{DiskFile, write_all_at};
 use super::staging_file::StagingFile;
 use super::volume::Volume;
-use super::{Copied, GoesOn, Publishable as _, Published, Staging as _, paths, space};
+use super::{
+    Copied, GoesOn, Publishable as _, Published, Staging as _, paths, reserved_space, space,
+};
 use crate::{failpoint, read_and_hash};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -71,8 +73,8 @@ fn fill(
         CopyMethod::Shared
     } else {
         // Only what shares no place needs one of its own.
-        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
-        space::reserve(copy.descriptor(), filesize)?;
+        space::require_new(&volume.staging.directory, volume.reserve_bytes, filesize)?;
+        reserved_space::reserve_whole(copy.descriptor(), filesize)?;
         CopyMethod::Kernel
     };
     failpoint::reach("copy.begun");

@@ -31,7 +31,7 @@ use super::file::{FILE_MODE, read_exact_at, start_writeback, write_all_at};
 use super::rename_no_replace::{Moved, move_to_free_name};
 use super::user_folder::UserFolder;
 use super::volume::Volume;
-use super::{GoesOn, Put, space};
+use super::{GoesOn, Put, reserved_space, space};
 use crate::{failpoint, read_and_hash};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -184,7 +184,7 @@ fn copy(
     };
     let full = |error| space::name_resource(error, there);
     let to = made.map_err(|errno| full(StorageError::opening(WHAT, errno)))?;
-    space::reserve(&to, filesize).map_err(full)?;
+    reserved_space::reserve_whole(&to, filesize).map_err(full)?;
     let mut written_back = Offset::ZERO;
     let hash = hash(from, filesize, |bytes, index| {
         write_all_at(&to, bytes, index.start()).map_err(|error| match error {

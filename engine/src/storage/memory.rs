@@ -436,7 +436,7 @@ impl Staging for MemoryStaging {
         Ok(())
     }
 
-    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
+    fn require_room(&self, filesize: FileSize) -> Result<(), StorageError> {
         self.shared.latch.refuse_if_closed()?;
         let mut content = self.file.content();
         self.file.claim(&mut content, &self.shared.space, filesize.get())

@@ -1,13 +1,10 @@
-//! Space: asked for before an upload begins, and reserved, so that a full disk is told at the
-//! start and not in the middle of a file.
+//! Space: asked for before an upload begins, so that a full disk is told at the start and not in the
+//! middle of a file.
 
 use super::directory::Directory;
 use super::error::{Resource, StorageError};
-use rustix::fs::{FallocateFlags, Stat};
-use rustix::io::Errno;
-use std::os::fd::AsFd;
+use rustix::fs::Stat;
 use towline_types::FileSize;
-use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// What the kernel counts `st_blocks` in, whatever the file system's own block.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -38,44 +35,36 @@ pub(super) fn name_resource(error: StorageError, folder: &Directory) -> StorageE
     }
 }
 
-/// Refuses a file for which the volume, less `reserve_bytes`, has no room.
-/// `held_bytes` of it are on the volume already.
+/// What a new file, folder or link takes of the disk besides its bytes: a name, a number of the file
+/// system and rows of the catalog, rounded up. Without it the catalog's room could be used up by
+/// empty files (P6).
+pub(crate) const NEW_ENTRY_BYTES: u64 = 16 << 10;
+
+/// Refuses what takes that many bytes more, where the volume, less `reserve_bytes`, has no room for
+/// it.
 pub(super) fn require(
     volume: &Directory,
     reserve_bytes: u64,
-    filesize: FileSize,
-    held_bytes: u64,
+    wanted_bytes: u64,
 ) -> Result<(), StorageError> {
-    let wanted_bytes = filesize.get().saturating_sub(held_bytes);
-    // An empty file takes nothing, and must not fail for a reserve that is gone.
-    if wanted_bytes == 0 {
-        return Ok(());
-    }
     let missing_bytes =
         wanted_bytes.saturating_add(reserve_bytes).saturating_sub(free_bytes(volume)?);
-    if missing_bytes > 0 { Err(StorageError::no_room(missing_bytes)) } else { Ok(()) }
+    if wanted_bytes > 0 && missing_bytes > 0 {
+        return Err(StorageError::no_room(missing_bytes));
+    }
+    Ok(())
+}
+
+/// The same for a new file of that size.
+pub(super) fn require_new(
+    volume: &Directory,
+    reserve_bytes: u64,
+    filesize: FileSize,
+) -> Result<(), StorageError> {
+    require(volume, reserve_bytes, filesize.get().saturating_add(NEW_ENTRY_BYTES))
 }
 
 /// The bytes a file takes on the volume, reserved ones included.
 pub(super) fn held_bytes(stat: &Stat) -> u64 {
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(STAT_BLOCK_BYTES)
-}
-
-/// Reserves room for the whole file, and leaves its length alone: a length says
-/// nothing here but how far bytes were written.
-///
-/// A file of one block or less is not worth the call: it is mostly published before
-/// its space would have been reserved. Where the file system cannot reserve, writes
-/// may find the disk full later, and say so.
-pub(super) fn reserve(file: impl AsFd, filesize: FileSize) -> Result<(), StorageError> {
-    if filesize.get() <= BLOCK_SIZE_BYTES {
-        return Ok(());
-    }
-    loop {
-        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, filesize.get()) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(StorageError::new("reserve space", errno)),
-        }
-    }
 }

@@ -92,20 +92,24 @@ pub trait Staging: Publishable {
     fn length_bytes(&self) -> Result<u64, StorageError>;
 
     /// Drops everything from that position on. A staging area that ends there or before is
-    /// left as it is, never made longer. Space reserved behind is given back; see
-    /// [`reserve`](Self::reserve).
+    /// left as it is, never made longer. Space that was reserved
+    /// behind is given back where something is cut off.
     ///
     /// # Errors
     /// Where it cannot be cut.
     fn truncate(&self, end: Offset) -> Result<(), StorageError>;
 
-    /// Reserves the space of a whole file of that size, as
-    /// [`Storage::create`](super::Storage::create) does, for an upload that goes on after
-    /// recovery.
+    /// Sees to it that there is room for a whole file of that size now, as
+    /// [`Storage::create`](super::Storage::create) does, for an upload that goes on, or whose size
+    /// is another one from now on.
     ///
     /// # Errors
     /// [`StorageError::NoSpace`] with the bytes that are missing; what is there stays.
-    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError>;
+    fn require_room(&self, filesize: FileSize) -> Result<(), StorageError>;
+
+    /// Gives back the space that is reserved behind the last byte. For an upload of which no byte
+    /// comes for a while; no other thread writes to it meanwhile.
+    fn give_back_room(&self) {}
 
     /// Drops what memory holds of the bytes, as far as they are on the device: what is
     /// read next is what the device has kept. For bytes of an earlier run, whose memory

@@ -6,6 +6,7 @@ use super::file::{
     FILE_MODE, MAKE, drop_cached, length_bytes, read_exact_at, start_writeback, write_all_at,
 };
 use super::group_sync::Ticket;
+use super::reserved_space::ReservedSpace;
 use super::volume::Volume;
 use super::{NewName, Publishable, Staging, paths, rename, space};
 use crate::failpoint;
@@ -34,11 +35,11 @@ pub(super) struct StagingFile {
     /// Held during a sync: the kernel reports an error of write-back once per descriptor, so a
     /// second sync at the same time as a failing one would return OK (P5).
     syncing: Mutex<()>,
+    space: ReservedSpace,
 }
 
 impl StagingFile {
-    /// Makes the staging file of a new upload, with its space reserved; or leaves
-    /// nothing behind.
+    /// Makes the staging file of a new upload for which there is room; or leaves nothing behind.
     pub(super) fn create(
         volume: &Arc<Volume>,
         id: DocumentId,
@@ -60,7 +61,7 @@ impl StagingFile {
     }
 
     /// Makes the staging file of an upload that is here whole, empty; or leaves nothing
-    /// behind. `fill` reserves the space that it needs.
+    /// behind. `fill` asks for the room that it needs.
     pub(super) fn create_to_fill(
         volume: &Arc<Volume>,
         id: DocumentId,
@@ -76,7 +77,7 @@ impl StagingFile {
         fill: impl FnOnce(&Self) -> Result<(), StorageError>,
     ) -> Result<Self, StorageError> {
         volume.latch.refuse_if_closed()?;
-        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, 0)?;
+        space::require_new(&volume.staging.directory, volume.reserve_bytes, filesize)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let file =
             volume.staging.directory.file(&name, flags, FILE_MODE).map_err(
@@ -85,9 +86,10 @@ impl StagingFile {
                     _ => StorageError::opening(MAKE, errno),
                 },
             )?;
-        let made = space::reserve(&file, filesize)
-            .and_then(|()| Self::new(volume, file, name.clone(), MAKE))
-            .and_then(|file| fill(&file).map(|()| file));
+        let made = Self::new(volume, file, name.clone(), MAKE).and_then(|file| {
+            file.space.expect(filesize);
+            fill(&file).map(|()| file)
+        });
         if made.is_err() {
             // Where even this fails, recovery finds a file without a row: what came whole
             // it removes, all else it sets aside.
@@ -132,12 +134,20 @@ impl StagingFile {
             device: stat.st_dev,
             inode: stat.st_ino,
             syncing: Mutex::default(),
+            space: ReservedSpace::default(),
         })
     }
 
     /// With what an operator has to know of it.
     fn explain(&self, error: StorageError) -> StorageError {
         self.volume.explain(error, || paths::staged_place(OsStr::new(&self.name)))
+    }
+
+    /// Cuts the file, with the space that is reserved behind.
+    fn cut(&self, end: Offset) -> Result<(), Errno> {
+        retry_on_intr(|| rustix::fs::ftruncate(&self.file, end.get()))?;
+        self.space.cut(end);
+        Ok(())
     }
 
     fn stat(&self) -> Result<Stat, StorageError> {
@@ -209,7 +219,11 @@ impl Publishable for StagingFile {
 impl Staging for StagingFile {
     fn write_all_at(&self, bytes: &[u8], at: Offset) -> Result<(), StorageError> {
         self.volume.latch.refuse_if_closed()?;
-        write_all_at(&self.file, bytes, at).map_err(|error| self.explain(error))
+        let disk = (&*self.volume.staging.directory, self.volume.reserve_bytes);
+        self.space
+            .cover(&self.file, disk, at, bytes.len() as u64)
+            .and_then(|()| write_all_at(&self.file, bytes, at))
+            .map_err(|error| self.explain(error))
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], at: Offset) -> Result<(), StorageError> {
@@ -235,25 +249,26 @@ impl Staging for StagingFile {
         if self.length_bytes()? <= end.get() {
             return Ok(());
         }
-        retry_on_intr(|| rustix::fs::ftruncate(&self.file, end.get()))
-            .map_err(|errno| StorageError::new("cut the staging file", errno))
+        self.cut(end).map_err(|errno| StorageError::new("cut the staging file", errno))
     }
 
-    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
+    fn require_room(&self, filesize: FileSize) -> Result<(), StorageError> {
         let volume = &self.volume;
         volume.latch.refuse_if_closed()?;
-        let stat = self.stat()?;
-        let held_bytes = space::held_bytes(&stat);
-        space::require(&volume.staging.directory, volume.reserve_bytes, filesize, held_bytes)?;
-        space::reserve(&self.file, filesize).inspect_err(|_| {
-            // Half a reservation is of no use, and other uploads may need the room.
-            let _ = rustix::fs::ftruncate(&self.file, length_bytes(&stat));
-            // That gives up what was reserved before, too, on which an upload that was to
-            // grow still counts.
-            if let Ok(held) = FileSize::try_from(held_bytes.min(filesize.get())) {
-                let _ = space::reserve(&self.file, held);
-            }
-        })
+        let more_bytes = filesize.get().saturating_sub(space::held_bytes(&self.stat()?));
+        space::require(&volume.staging.directory, volume.reserve_bytes, more_bytes)?;
+        self.space.expect(filesize);
+        Ok(())
+    }
+
+    fn give_back_room(&self) {
+        // What is not given back is used by the next bytes, or goes with the file.
+        if let Ok(length) = self.length_bytes()
+            && let Ok(end) = Offset::try_from(length)
+            && self.space.reaches_beyond(end)
+        {
+            let _ = self.cut(end);
+        }
     }
 
     fn find_again(&self) -> Result<u64, StorageError> {
@@ -295,6 +310,7 @@ mod tests {
             device: 0,
             inode: 0,
             syncing: Mutex::default(),
+            space: ReservedSpace::default(),
         }
     }
 

@@ -35,7 +35,7 @@ impl UnnamedFile {
         let staging = &volume.staging.directory;
         let filesize = FileSize::try_from(bytes.len() as u64)
             .map_err(|_| StorageError::new(MAKE, Errno::FBIG))?;
-        space::require(staging, volume.reserve_bytes, filesize, 0)?;
+        space::require_new(staging, volume.reserve_bytes, filesize)?;
         let file = make(staging).map_err(|errno| StorageError::opening(MAKE, errno))?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| StorageError::new(MAKE, errno))?;
         if !is_plain_file(&stat) {

@@ -24,9 +24,10 @@ use crate::shared::Shared;
 #[cfg(doc)]
 use crate::tree::place_locks::PlaceLocks;
 use crate::tree::request::{NewLink, PlacedNode};
+use crate::uploads;
 use towline_state::CatalogError;
 use towline_state::catalog::{Made, Node, NodeRef, Refusal};
-use towline_types::{NodePath, PermissionBits, UserId};
+use towline_types::{FileSize, NodePath, PermissionBits, UserId};
 
 /// Makes a folder, and those above it that are missing. Blocks.
 pub(crate) fn make_folder(
@@ -92,6 +93,7 @@ fn in_folder(
     if let Some(node) = plan()? {
         return Ok(Made { node, existing: true });
     }
+    uploads::check_room(shared, FileSize::MIN)?;
     let made = make_on_disk(shared, user, folder).and_then(|()| Ok(make_rows()?));
     drop(places);
     if made.is_err() {

@@ -71,7 +71,7 @@ impl OrderedWriter {
         let now = self.shared.clock().now();
         open.active.write(open.writer, offset, bytes, now).map_err(|error| match error {
             Error::Storage(StorageError::NoSpace { resource: Resource::Bytes, .. })
-                if open.room == Room::Reserved =>
+                if open.room == Room::Expected =>
             {
                 let filesize = open.active.filesize();
                 let missing = uploads::missing_bytes(&self.shared, filesize, &open.active);
@@ -136,7 +136,7 @@ impl OrderedWriter {
         let WriterState::Active(open) = &mut self.state else { return self.drop_or_complain() };
         let declared = open.active.declare(open.writer, filesize, &self.shared.catalog, may_block);
         if declared.is_ok() {
-            open.room = Room::Reserved;
+            open.room = Room::Expected;
             self.shared.checkpoints.mark_dirty(&open.active, 0);
         }
         declared.map_err(|error| self.with_limit_of_server(error))

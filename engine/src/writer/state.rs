@@ -75,11 +75,11 @@ pub(super) struct OpenUpload {
     pub(super) room: Room,
 }
 
-/// Whether the disk keeps room for the whole file of an upload.
+/// Whether it was looked whether the disk has room for the whole file of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
-    /// It does: nothing has to be asked before a write.
-    Reserved,
+    /// It was, and the store reserves space as bytes come.
+    Expected,
     /// The length of the file was not declared when the writer began: each write has to leave
     /// free what uploads never use.
     Unknown,
@@ -88,7 +88,7 @@ pub(super) enum Room {
 impl Room {
     pub(super) const fn of(length: Length) -> Self {
         match length {
-            Length::Declared(_) => Self::Reserved,
+            Length::Declared(_) => Self::Expected,
             Length::Open { .. } => Self::Unknown,
         }
     }

@@ -1,6 +1,7 @@
 //! Faults below the server: power cuts, full and failing disks, system calls that fail. They need
 //! root or tools of the system; where those are missing, each test prints that it was skipped.
 
+mod claimed_space;
 mod copies;
 mod declared;
 mod descriptors;

@@ -297,8 +297,8 @@ impl Staging for BrokenStaging {
         self.inner.truncate(end)
     }
 
-    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
-        self.inner.reserve(filesize)
+    fn require_room(&self, filesize: FileSize) -> Result<(), StorageError> {
+        self.inner.require_room(filesize)
     }
 
     fn find_again(&self) -> Result<u64, StorageError> {

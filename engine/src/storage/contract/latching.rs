@@ -33,7 +33,7 @@ pub(super) fn a_closed_store_refuses_every_change_and_goes_on_reading(subject: i
         staging.sync(),
         staging.sync_data(),
         staging.truncate(Offset::ZERO),
-        staging.reserve(size(6)),
+        staging.require_room(size(6)),
     ] {
         assert!(matches!(refused, Err(StorageError::ReadOnly)), "{refused:?}");
     }

@@ -26,7 +26,7 @@ pub(super) fn an_upload_is_continued_after_a_restart(subject: impl Subject) {
     assert_eq!(&bytes, b"12345");
     staging.truncate(offset(5)).unwrap();
     assert_eq!(staging.length_bytes().unwrap(), 5);
-    staging.reserve(whole).unwrap();
+    staging.require_room(whole).unwrap();
     staging.truncate(offset(5)).unwrap();
     staging.truncate(offset(99)).unwrap();
     assert_eq!(staging.length_bytes().unwrap(), 5, "never made longer");

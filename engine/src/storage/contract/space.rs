@@ -20,7 +20,7 @@ pub(super) fn what_does_not_fit_is_refused_with_what_is_missing_and_leaves_nothi
     assert!(storage.staged().unwrap().is_empty());
 
     let staging = upload(storage, 2, b"12345");
-    assert!(matches!(staging.reserve(absurd), Err(StorageError::NoSpace { .. })));
+    assert!(matches!(staging.require_room(absurd), Err(StorageError::NoSpace { .. })));
     staging.check(size(5)).unwrap();
     assert!(!storage.latch().is_closed(), "a full store is no broken store");
 }

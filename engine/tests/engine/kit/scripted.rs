@@ -43,7 +43,7 @@ pub(crate) enum Call {
     SyncAll,
     SyncName,
     Truncate,
-    Reserve,
+    RequireRoom,
     FindAgain,
     Rename,
     Publish,
@@ -517,8 +517,8 @@ impl Staging for ScriptedArea<Arc<dyn Staging>> {
         self.storage.script.around(Call::Truncate, || self.staging.truncate(end))
     }
 
-    fn reserve(&self, filesize: FileSize) -> Result<(), StorageError> {
-        self.storage.script.around(Call::Reserve, || self.staging.reserve(filesize))
+    fn require_room(&self, filesize: FileSize) -> Result<(), StorageError> {
+        self.storage.script.around(Call::RequireRoom, || self.staging.require_room(filesize))
     }
 
     fn find_again(&self) -> Result<u64, StorageError> {

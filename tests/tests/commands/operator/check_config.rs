@@ -20,7 +20,7 @@ async fn a_good_configuration_is_said_to_be_good_beside_its_server_too() {
     let site = Site::new();
     site.add_user("ada").await;
     let server = Launch::over(&site).start().await;
-    let key = server.said().into_iter().find(|line| line.starts_with("key SHA256:")).unwrap();
+    let key = server.says_in_one_line(&["key SHA256:"]).await;
     let settings = site.settings(&format!("listen = \"{}\"\nallow_root = true", server.address()));
     let arguments = ["--config", settings.to_str().unwrap()];
     let (code, said) = check(&site, &arguments).await;

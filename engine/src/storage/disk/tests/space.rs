@@ -9,22 +9,27 @@ use tempfile::TempDir;
 use towline_types::Offset;
 
 #[test]
-fn space_is_reserved_and_cut_only_with_the_bytes_in_it() {
+fn space_is_reserved_as_bytes_come_and_given_back_behind_them() {
     let disk = Disk::new();
-    let whole = size(3 << 20);
-    let staging = disk.storage.create(id(1), whole).unwrap();
-    let blocks = || fs::metadata(disk.staging(1)).unwrap().blocks();
-    assert!(blocks() * 512 >= whole.get());
-    staging.write_all_at(b"12345 and more", Offset::ZERO).unwrap();
-    // To cut something off gives up what is reserved behind it.
+    let staging = disk.storage.create(id(1), size(64 << 20)).unwrap();
+    let bytes = || fs::metadata(disk.staging(1)).unwrap().blocks() * 512;
+    assert_eq!(bytes(), 0, "a size takes no space");
+    let block = vec![1; 1 << 20];
+    for index in 0..8 {
+        staging.write_all_at(&block, offset(index << 20)).unwrap();
+    }
+    let reserved = bytes();
+    assert!((9 << 20..=17 << 20).contains(&reserved), "{reserved}");
+    // To cut nothing off gives nothing back.
+    staging.truncate(offset(8 << 20)).unwrap();
+    assert_eq!(bytes(), reserved);
+    staging.give_back_room();
+    assert!((8 << 20..9 << 20).contains(&bytes()), "{}", bytes());
+    assert_eq!(staging.length_bytes().unwrap(), 8 << 20);
+    staging.write_all_at(&block, offset(8 << 20)).unwrap();
+    assert!(bytes() >= 10 << 20);
     staging.truncate(offset(5)).unwrap();
-    staging.reserve(whole).unwrap();
-    let reserved = blocks();
-    assert!(reserved * 512 >= whole.get());
-    // To cut nothing off must not.
-    staging.truncate(offset(5)).unwrap();
-    staging.truncate(offset(99)).unwrap();
-    assert_eq!(blocks(), reserved);
+    assert!(bytes() < 1 << 20);
     assert_eq!(staging.length_bytes().unwrap(), 5);
 }
 
@@ -73,13 +78,13 @@ fn a_full_disk_keeps_what_it_has_and_goes_on_when_there_is_room() {
     let _unmount = Unmount(disk.folder.path().to_owned());
     let filler = disk.folder.path().join("filler");
 
-    // Reserved at `create`, so that others cannot take it.
+    // The first write has reserved the room for the second one.
+    let block = vec![1; 1 << 20];
     let reserved = disk.storage.create(id(1), size(2 << 20)).unwrap();
+    reserved.write_all_at(&block, Offset::ZERO).unwrap();
     let other = disk.storage.create(id(2), size(1 << 20)).unwrap();
     let rest = usize::try_from(disk.storage.free_bytes().unwrap()).unwrap();
     fs::write(&filler, vec![0; rest]).unwrap();
-    let block = vec![1; 1 << 20];
-    reserved.write_all_at(&block, Offset::ZERO).unwrap();
     reserved.write_all_at(&block, offset(1 << 20)).unwrap();
 
     let full = other.write_all_at(&block, Offset::ZERO);
