@@ -1,7 +1,9 @@
 //! The configuration of an engine.
 
 use crate::Clock;
+use crate::audit::AuditObserver;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use towline_state::catalog::{Quota, Retention};
 use towline_types::FileSize;
@@ -46,6 +48,8 @@ pub struct EngineConfig {
     /// Does not open a store that other users of the machine may change, or whose keys or tokens
     /// they may read. Without this, that is only logged as a warning.
     pub strict_modes: bool,
+    /// Hears what the engine does by itself: see [`AuditObserver`].
+    pub audit: Option<Arc<dyn AuditObserver>>,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -116,6 +120,7 @@ impl EngineConfig {
             adopt_folders: false,
             require_store: false,
             strict_modes: true,
+            audit: None,
             clock: Clock::system(),
         }
     }

@@ -1,6 +1,7 @@
 //! How an upload ends without a document: its row, its staging file, its writers and the log.
 
 use crate::active::{ActiveUpload, RowGuard};
+use crate::audit::{AuditAction, AuditRecord, AuditResult};
 use crate::error::Error;
 use crate::failpoint;
 use crate::log::{self, UploadEnd};
@@ -132,10 +133,25 @@ pub(crate) fn fail_unopened(shared: &Shared, id: DocumentId, error: &Error) -> R
 }
 
 fn log_end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) {
-    if tracing::enabled!(tracing::Level::INFO)
+    let is_observed = shared.config.audit.is_some();
+    if (is_observed || tracing::enabled!(tracing::Level::INFO))
         && let Ok(Some(document)) = shared.catalog.document(id).wait()
     {
-        UploadEnd::of(&document).without_document(phase, why);
+        let end = UploadEnd::of(&document);
+        end.without_document(phase, why);
+        // The observer of a client hears what the client cancels.
+        let action = match phase {
+            Phase::Failed => AuditAction::Fail,
+            Phase::Expired => AuditAction::Expire,
+            _ => return,
+        };
+        shared.observe(|| AuditRecord {
+            document: Some(id),
+            path: Some(end.path.to_string()),
+            bytes: Some(end.filesize.get()),
+            result: AuditResult::Ended(why.to_owned()),
+            ..AuditRecord::done(action, document.user_id)
+        });
     }
 }
 

@@ -42,6 +42,7 @@
 
 mod account;
 mod active;
+mod audit;
 mod background;
 pub mod backup;
 mod buffer;
@@ -89,6 +90,7 @@ pub mod verify;
 mod writer;
 
 pub use account::{Account, Begun, Completion, Content, UploadHandle};
+pub use audit::{AuditAction, AuditObserver, AuditRecord, AuditResult};
 pub use buffer::{BlockBuffer, BufferPool, BufferRequest, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{

@@ -1,5 +1,6 @@
 //! The proof that a document is in its place.
 
+use crate::audit::{AuditAction, AuditRecord};
 use crate::log::UploadEnd;
 use towline_state::catalog::Document;
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, NodeId, Sha256Hash, Timestamp};
@@ -58,6 +59,17 @@ impl Receipt {
     /// The log line of its upload.
     pub(crate) fn upload_end(&self) -> UploadEnd<'_> {
         UploadEnd::of(&self.document)
+    }
+
+    /// The record of its upload, or of a look that has found it.
+    pub(crate) fn audit_record(&self, action: AuditAction) -> AuditRecord {
+        AuditRecord {
+            document: Some(self.document_id()),
+            node: self.node_id(),
+            path: Some(self.path().to_string()),
+            bytes: Some(self.filesize().get()),
+            ..AuditRecord::done(action, self.document.user_id)
+        }
     }
 
     /// The folder and name under which it lies.

@@ -3,6 +3,7 @@
 
 use crate::active::pending::PendingUploads;
 use crate::active::registry::Registry;
+use crate::audit::AuditRecord;
 use crate::buffer::BufferPool;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::core_shares::CoreShares;
@@ -72,6 +73,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn clock(&self) -> &Clock {
         &self.config.clock
+    }
+
+    /// Tells the observer of what the engine does by itself, if there is one.
+    pub(crate) fn observe(&self, record: impl FnOnce() -> AuditRecord) {
+        if let Some(observer) = &self.config.audit {
+            observer.observe(record());
+        }
     }
 
     /// Closes the volume if the catalog takes no more changes: without the catalog no promise is

@@ -2,6 +2,7 @@
 //! order. Everything here blocks and runs in the lane of the writer, off the async threads.
 
 mod answer;
+mod audit;
 mod begin;
 mod cancel;
 mod complete;

@@ -4,6 +4,7 @@
 use super::content_check::{self, ContentCheck};
 use super::in_place::{publish_again, record_completed, success_said_at};
 use super::reserved_name::PublishSpec;
+use crate::audit::AuditAction;
 use crate::end;
 use crate::error::Error;
 use crate::made_folders;
@@ -138,6 +139,7 @@ pub(crate) fn carry_out(
     // If `SUCCESS` was said already, the log has its line already.
     if success_said_at(row).is_none() {
         receipt.upload_end().completed_by_server();
+        shared.observe(|| receipt.audit_record(AuditAction::Complete));
     }
     Ok(receipt)
 }

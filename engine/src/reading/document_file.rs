@@ -329,6 +329,11 @@ impl DocumentFile {
         self.document.filesize
     }
 
+    /// Where its user sees it; `None` for an older version and for what is in the trash.
+    pub(super) fn path(&self) -> Option<String> {
+        self.document.file_path.as_ref().map(ToString::to_string)
+    }
+
     /// Whether a part of the file can be compared only once the whole was: the values of its blocks
     /// are not kept yet. For a file whose values are never kept, because it is too long, this is
     /// false: each part would cost a read of the whole file. Blocks.

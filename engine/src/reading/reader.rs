@@ -3,6 +3,7 @@
 use super::QueuedRead;
 use super::document_file::{self, DocumentFile, KnownBlocks, Opening, UnreadFile};
 use super::room::{ReadBuffer, ReadRoom, ReadShare};
+use crate::audit::{AuditAction, AuditRecord, AuditResult};
 use crate::command::{ReadTarget, Verifier};
 use crate::error::Error;
 use crate::event::{EventKind, EventSender, Opened, Position, ReadEvent};
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
-use towline_state::catalog::{DurableOffset, Located};
+use towline_state::catalog::{DurableOffset, Located, Node, NodeRef};
 use towline_types::block::BLOCK_SIZE_BYTES;
 use towline_types::{DocumentId, FileSize, Offset, UserId};
 use towline_upload::Length;
@@ -30,6 +31,8 @@ pub(crate) struct Reader {
     state: State,
     /// The document that was read last.
     known: Option<KnownBlocks>,
+    /// The document that an observer has heard of last.
+    observed: Option<DocumentId>,
 }
 
 enum State {
@@ -76,8 +79,8 @@ impl Reader {
     ) -> Self {
         let share: &Arc<ReadShare> = &shared.read_share;
         let room = ReadRoom::new(share, user);
-        let (state, known) = (State::Idle, None);
-        Self { shared, user, origin, events, ending, requests, room, state, known }
+        let (state, known, observed) = (State::Idle, None, None);
+        Self { shared, user, origin, events, ending, requests, room, state, known, observed }
     }
 
     pub(super) fn wants(&self) -> Wants {
@@ -199,6 +202,7 @@ impl Reader {
             return;
         }
         let node = read.node.take();
+        self.observe_opened(&read, node.as_deref(), &file);
         let opened = Opened { node, filesize, hash: file.hash(), range: left.clone() };
         self.tell(&read, ReadEvent::Opened(opened));
         self.go_on(Giving { read, file, left });
@@ -237,10 +241,33 @@ impl Reader {
         self.events.send(read.tag, read.id, EventKind::Read(event));
     }
 
+    /// Tells the observer that a document is given out. A client reads a large file in many parts:
+    /// the observer hears of the first one, until another document is read.
+    fn observe_opened(&mut self, read: &QueuedRead, node: Option<&Node>, file: &DocumentFile) {
+        if !self.origin.is_observed() || self.observed == read.id {
+            return;
+        }
+        self.observed = read.id;
+        self.origin.observe(|| {
+            let record = record_of(read, self.user);
+            AuditRecord {
+                node: node.map(|node| node.node_id),
+                path: record.path.or_else(|| file.path()),
+                bytes: Some(file.filesize().get()),
+                ..record
+            }
+        });
+    }
+
     /// Ends a read with an error. A fault that the operator has to repair has a log line of its own.
-    fn reject(&self, read: QueuedRead, error: &Error) {
-        let QueuedRead { tag, id, place, .. } = read;
+    fn reject(&mut self, read: QueuedRead, error: &Error) {
         let rejection = error.rejection_while(self.shared.stopping.is_cancelled());
+        self.observed = None;
+        self.origin.observe(|| AuditRecord {
+            result: AuditResult::Refused(rejection.clone()),
+            ..record_of(&read, self.user)
+        });
+        let QueuedRead { tag, id, place, .. } = read;
         if error.is_for_operator() {
             self.shared.summary.fault(id, error);
         } else {
@@ -257,6 +284,16 @@ impl Giving {
         let in_block = BLOCK_SIZE_BYTES - start.get() % BLOCK_SIZE_BYTES;
         usize::try_from(in_block.min(end.get() - start.get())).expect("a block fits in memory")
     }
+}
+
+/// What is known of a read before its document is open.
+fn record_of(read: &QueuedRead, user: UserId) -> AuditRecord {
+    let (node, path) = match &read.request.target {
+        ReadTarget::Version(_) => (None, None),
+        ReadTarget::Current(NodeRef::Id(id)) => (Some(*id), None),
+        ReadTarget::Current(NodeRef::Path(path)) => (None, Some(path.to_string())),
+    };
+    AuditRecord { document: read.id, node, path, ..AuditRecord::done(AuditAction::Read, user) }
 }
 
 /// How far a file is read that has to be verified.

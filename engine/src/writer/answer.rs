@@ -39,6 +39,11 @@ impl OrderedWriter {
     /// Tells the client why a request was not done, and the log.
     pub(super) fn reject(&self, rejection: Rejection, document: Option<DocumentId>) {
         self.shared.summary.refused(&self.origin, self.user, document, &rejection);
+        self.tell_rejected(rejection, document);
+    }
+
+    fn tell_rejected(&self, rejection: Rejection, document: Option<DocumentId>) {
+        self.observe_refusal(&rejection, document);
         self.tell(document, EventKind::Rejected(rejection));
     }
 
@@ -46,7 +51,7 @@ impl OrderedWriter {
     pub(super) fn reject_with(&self, error: &Error, document: Option<DocumentId>) {
         if error.is_for_operator() {
             self.shared.summary.fault(document, error);
-            self.tell(document, EventKind::Rejected(error.rejection()));
+            self.tell_rejected(error.rejection(), document);
         } else {
             self.reject(error.rejection_while(self.shared.stopping.is_cancelled()), document);
         }

@@ -261,6 +261,7 @@ impl OrderedWriter {
         self.shared.state_copy.changed();
         let room = Room::of(length);
         self.state = WriterState::Active(OpenUpload { active, writer, on_conflict, room });
+        self.observe_open();
         Ok(())
     }
 }

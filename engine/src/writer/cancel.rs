@@ -35,6 +35,7 @@ impl OrderedWriter {
             Phase::Publishing => return Err(Error::StillPublishing),
             ended => return Err(Error::Refused(Refusal::NotUploading(ended))),
         }
+        self.observe_done(Some(id));
         self.tell(Some(id), EventKind::Cancelled);
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::answer::Stored;
 use super::resume::still_open;
 use super::state::{OrderedWriter, SHORT_FILE_BYTES, WriterState};
 use crate::active::{ActiveUpload, RowGuard};
+use crate::audit::AuditAction;
 use crate::command::CompleteRequest;
 use crate::error::Error;
 use crate::may_block::MayBlock;
@@ -145,6 +146,7 @@ impl OrderedWriter {
                 self.shared.state_copy.changed();
                 self.shared.registry.sweep_one(id);
                 receipt.upload_end().completed(&self.origin, self.since);
+                self.observe_receipt(&receipt, AuditAction::Complete);
                 self.finish(*receipt, Stored::ByUpload);
                 None
             }

@@ -11,6 +11,7 @@ use super::answer::Stored;
 use super::begin::Begun;
 use super::staged_whole::{Origin, StagedWhole};
 use super::state::{OrderedWriter, SHORT_FILE_BYTES};
+use crate::audit::AuditAction;
 use crate::error::Error;
 use crate::presence::{self, Presence};
 use crate::publish::reserved_name::PublishSpec;
@@ -149,6 +150,7 @@ impl OrderedWriter {
     fn is_there(&mut self, begun: &Begun, document: Document) -> Result<KnownOutcome, Error> {
         self.describe(begun, &document)?;
         if let Some(receipt) = Receipt::of(document) {
+            self.observe_receipt(&receipt, AuditAction::Exists);
             self.finish(receipt, Stored::Before);
         }
         Ok(KnownOutcome::Done)

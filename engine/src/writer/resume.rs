@@ -62,6 +62,7 @@ impl OrderedWriter {
                     self.since = since(&active);
                     let open = OpenUpload { active, writer, on_conflict, room };
                     self.state = WriterState::Active(open);
+                    self.observe_open();
                     return Ok(());
                 }
                 // The upload is retired, or is just ending: the next look at its row shows it.

@@ -2,6 +2,7 @@
 
 use crate::active::in_flight::InFlight;
 use crate::active::{ActiveUpload, Subscriber, WriterId};
+use crate::audit::AuditRecord;
 use crate::command::Command;
 use crate::event::{EventSender, Tag};
 use crate::log::Since;
@@ -45,6 +46,8 @@ pub(crate) struct OrderedWriter {
     pub(super) unfolded: VecDeque<QueuedCommand>,
     /// See [`Handler::vacated`](crate::lane::Handler::vacated).
     pub(super) vacated: Arc<AtomicBool>,
+    /// The record of the command under way, if an observer hears of it and it has no answer yet.
+    pub(super) asked: Option<Box<AuditRecord>>,
     /// The document of this writer is being copied to another file system, or waits for its permit.
     pub(super) is_copying: watch::Sender<bool>,
 }
@@ -156,6 +159,7 @@ impl OrderedWriter {
             is_under_way: false,
             unfolded: VecDeque::new(),
             vacated: Arc::default(),
+            asked: None,
             is_copying: watch::Sender::new(false),
         }
     }

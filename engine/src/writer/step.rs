@@ -105,6 +105,7 @@ impl OrderedWriter {
         command: Command,
         may_block: Option<MayBlock>,
     ) -> Result<Option<Step>, Error> {
+        self.note_asked(&command);
         match (command, may_block) {
             (Command::Begin(upload), _) => self.begin_upload(*upload).map(Step::Begin).map(Some),
             (Command::Complete(request), _) => self.complete_step(request, may_block),

@@ -186,6 +186,9 @@ impl OrderedWriter {
     }
 
     fn answer_tree(&self, answer: TreeAnswer) {
+        if let TreeAnswer::Node { placed, .. } = &answer {
+            self.observe_placed(placed);
+        }
         self.tell(None, EventKind::Tree(Box::new(answer)));
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may stop where a test may")]
 
 mod asked_while_published;
+mod auditing;
 mod cached_bytes;
 mod cancelling;
 mod changes;
