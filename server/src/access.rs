@@ -7,6 +7,7 @@
 //! the 30 s, the connection is closed: a removed user must not stay connected because the
 //! catalog is too busy to say so.
 
+use crate::audit::AuditedClient;
 use crate::shared::Shared;
 use crate::token::{Identity, TokenError, Verified};
 use std::future::poll_fn;
@@ -25,6 +26,8 @@ pub(crate) struct Access {
     server: Arc<Shared>,
     /// What the token says.
     identity: Identity,
+    /// The audit log of the client, where there is one.
+    audited: Option<Arc<AuditedClient>>,
     /// Until when the catalog's last answer is valid.
     holds_until: Instant,
     /// When the next look begins.
@@ -96,11 +99,15 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 impl Access {
     /// The access of a user who has just logged in with a token that says this.
-    pub(crate) fn granted(server: Arc<Shared>, identity: Identity) -> Self {
+    pub(crate) fn granted(
+        server: Arc<Shared>,
+        identity: Identity,
+        audited: Option<Arc<AuditedClient>>,
+    ) -> Self {
         let now = Instant::now();
         let timer = Box::pin(sleep_until(now));
         let mut access =
-            Self { server, identity, holds_until: now, next_look: now, look: None, timer };
+            Self { server, identity, audited, holds_until: now, next_look: now, look: None, timer };
         access.renew();
         access
     }
@@ -113,17 +120,31 @@ impl Access {
     /// Goes on with another token of the same user, which was found valid a moment ago.
     pub(crate) fn renew_with(&mut self, identity: Identity) {
         self.identity = identity;
+        if let Some(client) = &self.audited {
+            client.renewed(identity);
+        }
         // The look under way asks about the earlier token.
         self.look = None;
         self.server.token_use.note(&self.server.engine, &self.identity);
         self.renew();
     }
 
+    /// Another token was shown that is not good: that of before still counts.
+    pub(crate) fn not_renewed(&self, error: &ErrorReply) {
+        if let Some(client) = &self.audited {
+            client.not_renewed(error.code.as_str());
+        }
+    }
+
     /// Waits until the user may be here no longer, and says why. To be polled before
     /// everything else that a session waits for: then no amount of work keeps it from its
     /// turn. Cancel-safe: a look under way is kept in `self`.
     pub(crate) async fn ends(&mut self) -> ErrorReply {
-        poll_fn(|context| self.poll_ends(context)).await
+        let error = poll_fn(|context| self.poll_ends(context)).await;
+        if let Some(client) = &self.audited {
+            client.access_ended(error.code.as_str(), &error.message);
+        }
+        error
     }
 
     fn poll_ends(&mut self, context: &mut Context<'_>) -> Poll<ErrorReply> {

@@ -83,7 +83,7 @@ TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say all that is wrong with the configuration, keys, folders and address of a server
-    CheckConfig(CheckConfigArgs),
+    CheckConfig(Box<CheckConfigArgs>),
     /// Add, list and remove users
     User(UserArgs),
     /// Print a token for a user, or revoke one

@@ -1,5 +1,6 @@
 //! What a server is told before it starts.
 
+use crate::audit::AuditFile;
 use crate::places::PlaceLimits;
 use crate::tls::TlsFiles;
 use crate::token::TrustedProvider;
@@ -23,6 +24,8 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// An identity provider whose tokens are taken besides the server's own.
     pub provider: Option<TrustedProvider>,
+    /// Where it is recorded who does what; `None` for no such record.
+    pub audit: Option<AuditFile>,
 }
 
 /// What is bounded in time, on each connection.
@@ -54,6 +57,7 @@ impl Config {
             tls: None,
             allow_plaintext: false,
             provider: None,
+            audit: None,
         }
     }
 }

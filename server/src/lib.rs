@@ -8,8 +8,10 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "the map of the rooms is for their builders")]
 
 mod access;
+mod audit;
 pub mod cli;
 mod config;
+mod json_line;
 mod listener;
 mod listening;
 mod log;
@@ -27,6 +29,7 @@ pub mod token;
 mod token_use;
 mod user_numbers;
 
+pub use audit::{AuditError, AuditFile};
 pub use config::{Config, Timings};
 pub use log::LogFormat;
 pub use own_addresses::own_addresses;

@@ -3,12 +3,14 @@
 //! come faster than they are read, lines are left out and counted.
 
 mod format;
-mod queue;
+pub(crate) mod queue;
+mod standard_error;
 
 pub use format::LogFormat;
 
-use format::Level;
+use format::{LINE_BYTES_MAX, Level};
 use queue::Queue;
+use standard_error::StandardError;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
@@ -25,14 +27,15 @@ const DEFAULT: &str = "info";
 /// How long a process that ends waits for its log, where no program reads that.
 const LAST_LINES: Duration = Duration::from_millis(250);
 
-/// The queue of this process, once the log has begun.
-static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+/// The queue of this process and the form of its lines, once the log has begun.
+static QUEUE: OnceLock<(Arc<Queue>, LogFormat)> = OnceLock::new();
 
 /// Begins the log of this process: what the server says, and what a panic says. A second
 /// call changes nothing.
 pub(crate) fn begin(format: LogFormat) {
-    let Ok(queue) = Queue::to_standard_error(format) else { return };
-    if QUEUE.set(Arc::clone(&queue)).is_err() {
+    let queue = StandardError::open(format).and_then(|sink| Queue::to(sink, "log"));
+    let Ok(queue) = queue else { return };
+    if QUEUE.set((Arc::clone(&queue), format)).is_err() {
         return;
     }
     let (filter, complaint) = filter(std::env::var(VARIABLE).ok());
@@ -61,15 +64,15 @@ pub(crate) fn begin(format: LogFormat) {
 /// written, or for a quarter of a second.
 pub(crate) fn finish(last: Option<&str>) {
     match (QUEUE.get(), last) {
-        (Some(queue), last) => {
-            match (queue.format(), last) {
+        (Some((queue, format)), last) => {
+            match (format, last) {
                 (format @ LogFormat::Json, Some(last)) => {
-                    queue.push(format.line(Level::Error, last.trim_end()).as_bytes());
+                    push(queue, &format.line(Level::Error, last.trim_end()));
                 }
                 (format @ LogFormat::Text, Some(last)) => {
                     // It may have several lines; each is made printable by itself.
                     for line in last.split_inclusive('\n') {
-                        queue.push(format.printable(line.as_bytes(), false).as_bytes());
+                        push(queue, &format.printable(line.as_bytes(), false));
                     }
                 }
                 (_, None) => {}
@@ -113,8 +116,14 @@ fn filter(asked: Option<String>) -> (EnvFilter, Option<String>) {
     }
 }
 
+/// Adds a line of the log, as much of it as a line may have.
+fn push(queue: &Queue, line: &str) {
+    let bytes = line.as_bytes();
+    queue.push(&bytes[..bytes.len().min(LINE_BYTES_MAX)]);
+}
+
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let Some(queue) = QUEUE.get() else { return };
+    let Some((queue, format)) = QUEUE.get() else { return };
     let said = panic.payload_as_str().unwrap_or("a panic without a message");
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
@@ -125,14 +134,14 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let _ = write!(message, ": {said}");
     let trace = Backtrace::capture();
     let has_trace = trace.status() == BacktraceStatus::Captured;
-    if has_trace && queue.format() == LogFormat::Json {
+    if has_trace && *format == LogFormat::Json {
         let _ = write!(message, "\n{trace}");
     }
-    let mut text = queue.format().line(Level::Error, &message);
-    if has_trace && queue.format() == LogFormat::Text {
+    let mut text = format.line(Level::Error, &message);
+    if has_trace && *format == LogFormat::Text {
         let _ = writeln!(text, "{trace}");
     }
-    queue.push(text.as_bytes());
+    push(queue, &text);
 }
 
 /// Where the lines of the log are written to.
@@ -154,7 +163,7 @@ impl<'a> MakeWriter<'a> for Lines {
 impl Write for Lines {
     /// One call is one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push(self.format.of_event(line, self.is_coloured).as_bytes());
+        push(&self.queue, &self.format.of_event(line, self.is_coloured));
         Ok(line.len())
     }
 

@@ -2,17 +2,22 @@
 //! Of each network and code a line is written at once, and then one a second, with how often
 //! it was left out.
 
+use crate::audit::AuditLog;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
-use towline_engine::log::Limiter;
+use towline_engine::log::{LeftOut, Limiter};
 
 /// How often what was left out is told.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(crate) struct LoginLog(Limiter<(&'static str, Network)>);
+pub(crate) struct LoginLog {
+    limiter: Limiter<(&'static str, Network)>,
+    audit: Option<Arc<AuditLog>>,
+}
 
 /// Addresses that one person has as a rule: a /24 of IPv4, a /64 of IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,10 +45,18 @@ impl fmt::Display for Network {
 }
 
 impl LoginLog {
+    /// The log, and the audit log as well where there is one.
+    pub(crate) fn new(audit: Option<Arc<AuditLog>>) -> Self {
+        Self { limiter: Limiter::default(), audit }
+    }
+
     /// A stranger was not let in.
     pub(crate) fn refused(&self, peer: SocketAddr, code: &'static str) {
-        if let Some(others) = self.0.due((code, Network::of(peer))) {
+        if let Some(others) = self.limiter.due((code, Network::of(peer))) {
             tracing::info!(%peer, %code, others, "a login was refused");
+            if let Some(audit) = &self.audit {
+                audit.login_refused(peer, code, others);
+            }
         }
     }
 
@@ -52,10 +65,21 @@ impl LoginLog {
         let mut every = tokio::time::interval(EVERY);
         loop {
             every.tick().await;
-            let left_out = self.0.left_out();
+            let left_out = self.limiter.left_out();
+            self.audit(&left_out);
             left_out
                 .named(|(code, network)| format!("{code} from {network}"))
                 .tell("logins were refused");
+        }
+    }
+
+    fn audit(&self, left_out: &LeftOut<(&'static str, Network)>) {
+        let Some(audit) = &self.audit else { return };
+        for ((code, network), count) in &left_out.kinds {
+            audit.logins_refused(code, Some(&network.to_string()), *count);
+        }
+        if left_out.others > 0 {
+            audit.logins_refused("refused", None, left_out.others);
         }
     }
 }

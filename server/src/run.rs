@@ -1,5 +1,6 @@
 //! A server from start to stop.
 
+use crate::audit::{AuditError, AuditLog};
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_engine::strict_modes::LooseRights;
-use towline_engine::{Engine, OpenError, ShutdownError};
+use towline_engine::{AuditObserver, Engine, OpenError, ShutdownError};
 use towline_types::Fingerprint;
 
 /// Why a server did not start, or did not stop as it should.
@@ -25,6 +26,9 @@ pub enum RunError {
     /// Other users of the machine may change, or read, files that the operator has named.
     #[error(transparent)]
     Rights(#[from] LooseRights),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -60,7 +64,8 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// Reads the server's certificate and the keys of tokens again while the server runs.
+/// Reads the server's certificate and the keys of tokens again while the server runs, and opens its
+/// audit log again.
 #[derive(Clone)]
 pub struct Reloader(Arc<Shared>);
 
@@ -74,6 +79,8 @@ pub struct Reloaded {
     /// The number of keys of the identity provider that tokens are checked with; absent where there
     /// is no provider.
     pub provider_keys: Option<Result<usize, ProviderKeysError>>,
+    /// Whether the audit log was opened again; absent where there is none.
+    pub audit_log: Option<Result<(), AuditError>>,
 }
 
 impl Reloader {
@@ -82,10 +89,11 @@ impl Reloader {
     /// [`Timings::recheck`](crate::Timings::recheck). Blocks.
     #[must_use]
     pub fn reload(&self) -> Reloaded {
-        let Shared { tls, tokens, .. } = &*self.0;
+        let Shared { tls, tokens, audit, .. } = &*self.0;
         let certificate = tls.reload().map(|()| tls.fingerprint());
         let (token_keys, provider_keys) = (tokens.reload(), tokens.reload_provider());
-        Reloaded { certificate, token_keys, provider_keys }
+        let audit_log = audit.as_ref().map(|audit| audit.reopen());
+        Reloaded { certificate, token_keys, provider_keys, audit_log }
     }
 }
 
@@ -136,6 +144,9 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
         let Self { shared } = self;
+        if let Some(audit) = &shared.audit {
+            audit.server("start");
+        }
         let logins = {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move { shared.logins.run().await })
@@ -159,7 +170,12 @@ impl Server {
         logins.abort();
         let engine = shared.engine.clone();
         let path = engine.lock_path();
-        engine.shut_down(enough).await?;
+        let stopped = engine.shut_down(enough).await;
+        if let Some(audit) = shared.audit.clone() {
+            audit.server("stop");
+            let _ = tokio::task::spawn_blocking(move || audit.finish()).await;
+        }
+        stopped?;
         if is_alone { Ok(()) } else { Err(RunError::LockRemoved { path }) }
     }
 }
@@ -176,7 +192,10 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     for fault in faults {
         tracing::warn!("{fault}");
     }
-    let Config { engine, places, timings, tls, allow_plaintext, provider } = config;
+    let Config { mut engine, places, timings, tls, allow_plaintext, provider, audit } = config;
+    let audit = audit.map(|file| AuditLog::open(file, &engine.data_dir, engine.strict_modes));
+    let audit = audit.transpose()?;
+    engine.audit = audit.clone().map(|audit| audit as Arc<dyn AuditObserver>);
     let engine = Engine::open(engine, runtime)?;
     let tokens = Tokens::open(&engine.keys_path(), &engine.store(), engine.clock().clone())?;
     let tokens = match provider {
@@ -192,7 +211,8 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
         token_use: TokenUse::default(),
         tls,
         allow_plaintext,
-        logins: LoginLog::default(),
+        logins: LoginLog::new(audit.clone()),
+        audit,
         connections: TaskTracker::new(),
         stopping: CancellationToken::new(),
     })

@@ -1,6 +1,7 @@
 //! What every connection needs of its server.
 
 use crate::Timings;
+use crate::audit::AuditLog;
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::tls::TlsIdentity;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     /// Whether other machines may connect without TLS.
     pub(crate) allow_plaintext: bool,
     pub(crate) logins: LoginLog,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     /// The connections.
     pub(crate) connections: TaskTracker,
     /// Cancelled when the server is to stop.

@@ -48,6 +48,8 @@ pub enum RightsFaultKind {
     OthersWrite,
     /// It is a secret, and other users may read it.
     OthersRead,
+    /// It says what users do, and all users of the machine may read it.
+    OthersReadRecords,
     /// It is a file with another name somewhere on the disk.
     Linked,
     /// A link, or another thing that is no plain file, has the name.
@@ -100,6 +102,11 @@ impl fmt::Display for RightsFault {
                     "others on this machine may read {path}, a secret. To mend it: chmod 600 {word}"
                 )
             }
+            RightsFaultKind::OthersReadRecords => write!(
+                f,
+                "everybody on this machine may read {path}, which says what users do. To mend it: \
+                 chmod o-r {word}"
+            ),
             RightsFaultKind::Linked => write!(
                 f,
                 "{path} has another name somewhere else (a hard link), through which it may be \
@@ -118,6 +125,8 @@ impl fmt::Display for RightsFault {
 pub enum OutsideFile {
     /// A private key: its group may read it, so that a service can use the key of another program.
     PrivateKey,
+    /// The audit log, which says what users do: its group may read it.
+    AuditLog,
     /// A file that anybody may read.
     Public,
 }
@@ -130,8 +139,14 @@ impl OutsideFile {
         let mode = metadata.mode();
         found.of_owner(path, metadata.uid());
         found.of_writers(path, mode, false);
-        if self == Self::PrivateKey && mode & OTHERS_READ != 0 {
-            found.add(path, RightsFaultKind::OthersRead);
+        match self {
+            Self::PrivateKey if mode & OTHERS_READ != 0 => {
+                found.add(path, RightsFaultKind::OthersRead);
+            }
+            Self::AuditLog if mode & OTHERS_READ != 0 => {
+                found.add(path, RightsFaultKind::OthersReadRecords);
+            }
+            Self::PrivateKey | Self::AuditLog | Self::Public => {}
         }
         found.0
     }

@@ -107,6 +107,11 @@ impl Report {
             Ok(faults) => rights.extend(faults),
             Err(error) => self.wrong(&error),
         }
+        match settings.config.audit.as_ref().map(|audit| audit.look(&engine.data_dir)) {
+            Some(Ok(faults)) => rights.extend(faults),
+            Some(Err(error)) => self.wrong(&error),
+            None => {}
+        }
         for fault in rights {
             self.right(&fault, engine.strict_modes);
         }

@@ -1,10 +1,11 @@
 //! What commands print: lines for programs, and names and times for people.
 
+use crate::json_line::json_line;
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 use towline_types::Timestamp;
 
 /// The message where the result of a command cannot be written.
@@ -29,37 +30,10 @@ impl Events {
         event: &str,
         fields: Value,
     ) -> io::Result<()> {
-        let Value::Object(mut fields) = fields else { return Ok(()) };
-        fields.retain(|_, value| !value.is_null());
-        let schema = if self.is_begun { String::new() } else { format!("\"schema\":{SCHEMA},") };
+        let schema = (!self.is_begun).then_some(SCHEMA);
         self.is_begun = true;
-        // A person finds `schema` and `event` at the beginning and `time` at the end. The order of
-        // the fields has no meaning in JSON.
-        let fields = Value::Object(fields).to_string();
-        let inside = fields.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        let fields = inside.unwrap_or_default();
-        let between = if fields.is_empty() { "" } else { "," };
-        let time = humantime::format_rfc3339_millis(SystemTime::now());
-        let line =
-            format!("{{{schema}\"event\":\"{event}\",{fields}{between}\"time\":\"{time}\"}}");
-        writeln!(out, "{}", harmless(&line))
+        writeln!(out, "{}", json_line(schema, event, fields))
     }
-}
-
-/// Escapes the characters that JSON allows and a terminal could obey. The result means the same as
-/// the JSON text before.
-fn harmless(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_ascii_graphic() || c == ' ' || c.escape_debug().len() == 1 {
-            text.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    text
 }
 
 /// A path in which the characters are escaped that a terminal could obey, or that could hide or

@@ -7,7 +7,7 @@ use super::run_as::RunAs;
 use super::size::{MaxFileSize, Size};
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
-use crate::{Config, TlsFiles, TrustedProvider};
+use crate::{AuditFile, Config, TlsFiles, TrustedProvider};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -40,7 +40,7 @@ pub struct ServeArgs {
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
     /// require_store, log_format, user, allow_root, strict_modes, group_access, allow_plaintext,
-    /// tls_cert, tls_key, token_keys, token_issuer, token_audience, keep_trash, keep_versions, keep_changes, and reserve,
+    /// tls_cert, tls_key, token_keys, token_issuer, token_audience, audit_log, audit_log_max, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user, quota, quota_files. Options on the command line
     /// override it
@@ -84,6 +84,10 @@ pub struct ServeArgs {
     /// Take only tokens of the provider that are for this audience (aud)
     #[arg(long, value_name = "AUDIENCE")]
     pub token_audience: Option<String>,
+    /// Record in this file who does what, one JSON object a line; the file lies outside of the data
+    /// folder
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// How long that is kept which its user does not see any more.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -115,6 +119,10 @@ struct File {
     token_keys: Option<PathBuf>,
     token_issuer: Option<String>,
     token_audience: Option<String>,
+    audit_log: Option<PathBuf>,
+    /// The length from which on another file of the audit log begins.
+    #[serde(default, deserialize_with = "text_or_integer")]
+    audit_log_max: Option<Size>,
     /// Disk space that uploads never claim.
     #[serde(default, deserialize_with = "text_or_integer")]
     reserve: Option<Size>,
@@ -229,6 +237,10 @@ impl ServeArgs {
             mistakes.push(mistake);
             None
         });
+        config.audit = self.audit_file(&file).unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            None
+        });
         let places = &mut config.places;
         places.all = file.max_connections.unwrap_or(places.all);
         places.per_user = file.max_connections_per_user.unwrap_or(places.per_user);
@@ -266,6 +278,29 @@ impl ServeArgs {
         }
     }
 }
+
+impl ServeArgs {
+    /// The audit log. Its length means nothing without a file.
+    fn audit_file(&self, file: &File) -> Result<Option<AuditFile>, UsageError> {
+        let max_bytes = file.audit_log_max.map(Size::bytes);
+        if let Some(max_bytes) = max_bytes.filter(|max| *max < AUDIT_LOG_MIN_BYTES) {
+            return Err(UsageError(format!(
+                "audit_log_max: {max_bytes} bytes are too few; write 64KiB or more"
+            )));
+        }
+        match self.audit_log.clone().or_else(|| file.audit_log.clone()) {
+            Some(path) => Ok(Some(AuditFile { path, max_bytes })),
+            None if max_bytes.is_none() => Ok(None),
+            None => {
+                let message = "audit_log_max belongs to audit_log: name the file of the audit log";
+                Err(UsageError(message.to_owned()))
+            }
+        }
+    }
+}
+
+/// The least length of a file of the audit log, in bytes: several of the longest lines.
+const AUDIT_LOG_MIN_BYTES: u64 = 64 << 10;
 
 /// The variable that names the data folder where no option does.
 const DATA_DIR_VARIABLE: &str = "TOWLINE_DATA_DIR";

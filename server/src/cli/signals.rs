@@ -1,7 +1,7 @@
 //! What signals do to a server. SIGTERM and SIGINT stop it in good order. Signals that have another
 //! meaning for many programs are logged and change nothing, although their default is to end the
-//! process. At SIGHUP the server reads its certificate and the keys of tokens again; nothing else
-//! changes.
+//! process. At SIGHUP the server reads its certificate and the keys of tokens again, and opens its
+//! audit log again; nothing else changes.
 
 use super::service_manager::ServiceManager;
 use crate::listening::Listening;
@@ -138,6 +138,15 @@ fn tell(reloaded: &Reloaded) {
             signal = "SIGHUP",
             %error,
             "the keys of the identity provider were not read again, and those of before are used"
+        ),
+        None => {}
+    }
+    match &reloaded.audit_log {
+        Some(Ok(())) => tracing::info!(signal = "SIGHUP", "the audit log was opened again"),
+        Some(Err(error)) => tracing::warn!(
+            signal = "SIGHUP",
+            %error,
+            "the audit log was not opened again, and the file of before is written on"
         ),
         None => {}
     }

@@ -1,10 +1,7 @@
-//! The lines that wait to be written, and the thread that writes them.
+//! The lines that wait to be written, and the thread that writes them: those of the log, and those
+//! of the audit log.
 
-use super::format::{LINE_BYTES_MAX, Level, LogFormat};
-use rustix::event::{PollFd, PollFlags, poll};
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +13,21 @@ const BYTES_MAX: usize = 1 << 20;
 /// and to wake the thread for each of them cost a sixth of what the files themselves cost.
 const REST: Duration = Duration::from_millis(2);
 
+/// Where lines are written to.
+pub(crate) trait LineSink: Send + 'static {
+    /// Writes whole lines, however long that takes. There are `count` of them.
+    ///
+    /// # Errors
+    /// How many of them were not written.
+    fn write(&mut self, lines: &[u8], count: u64) -> Result<(), u64>;
+
+    /// The line that says that so many are missing.
+    fn gap(&self, count: u64) -> String;
+}
+
 /// See the module's description.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    format: LogFormat,
+pub(crate) struct Queue {
     state: Mutex<State>,
     /// Wakes the thread.
     filled: Condvar,
@@ -37,38 +45,27 @@ struct State {
     /// The thread has lines, which still gather or are being written. While this is so, another
     /// line does not wake the thread.
     is_writing: bool,
-    /// The thread writes at once and does not wait for [`GATHERING`].
+    /// The thread writes at once and does not rest for [`REST`].
     is_urgent: bool,
+    /// The thread ends when it has written what waits.
+    is_closed: bool,
 }
 
 impl Queue {
-    /// A queue whose thread writes to standard error, until the process ends.
+    /// A queue whose thread, of that name, writes to `sink` until the queue is closed.
     ///
     /// # Errors
-    /// Where standard error is closed, or there is no thread to be had.
-    pub(super) fn to_standard_error(format: LogFormat) -> io::Result<Arc<Self>> {
-        // Not by way of `io::stderr`: its lock would be held for as long as a pipe that
-        // is full is not read.
-        Self::to(File::from(io::stderr().as_fd().try_clone_to_owned()?), format)
-    }
-
-    fn to(file: File, format: LogFormat) -> io::Result<Arc<Self>> {
-        let queue = Arc::new(Self { format, ..Self::default() });
+    /// Where there is no thread to be had.
+    pub(crate) fn to(sink: impl LineSink, thread: &str) -> io::Result<Arc<Self>> {
+        let queue = Arc::new(Self::default());
         let here = Arc::clone(&queue);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || here.write_to(file))?;
+        std::thread::Builder::new().name(thread.to_owned()).spawn(move || here.write_to(sink))?;
         Ok(queue)
     }
 
-    /// The form of the lines.
-    pub(super) fn format(&self) -> LogFormat {
-        self.format
-    }
-
     /// Adds a line, or counts it where there is no room. Does not wait for the writing.
-    pub(super) fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.state();
-        let cut = line.len() > LINE_BYTES_MAX;
-        let line = if cut { &line[..LINE_BYTES_MAX] } else { line };
         // Behind a gap nothing is taken before the gap is named.
         let is_behind_gap = state.left_out > 0 && !state.bytes.is_empty();
         if is_behind_gap || state.bytes.len() + line.len() > BYTES_MAX {
@@ -87,53 +84,59 @@ impl Queue {
         }
     }
 
-    /// Waits until nothing waits to be written, but not for longer than that.
-    pub(super) fn wait_until_written(&self, patience: Duration) {
+    /// Ends the thread when it has written what waits.
+    pub(crate) fn close(&self) {
+        self.state().is_closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until nothing waits to be written, but not for longer than that. Returns how many
+    /// lines are missing by then without a line that says so.
+    pub(crate) fn wait_until_written(&self, patience: Duration) -> u64 {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
         while state.is_writing || !state.bytes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return state.left_out + state.lines;
             }
             state.is_urgent = true;
             self.filled.notify_one();
             let waited = self.written.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.left_out
     }
 
-    fn write_to(&self, mut file: File) {
+    fn write_to(&self, mut sink: impl LineSink) {
         let mut batch = Vec::new();
         let mut state = self.state();
         loop {
             while state.bytes.is_empty() {
                 state.is_writing = false;
                 self.written.notify_all();
+                if state.is_closed {
+                    return;
+                }
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             batch.clear();
             std::mem::swap(&mut batch, &mut state.bytes);
-            let mut lines = std::mem::take(&mut state.lines);
+            let lines = std::mem::take(&mut state.lines);
             let left_out = std::mem::take(&mut state.left_out);
             drop(state);
-            if left_out > 0 {
-                lines += left_out;
-                let message = format!(
-                    "{left_out} lines of the log are missing here: they came faster than the log was read"
-                );
-                batch.extend_from_slice(self.format.line(Level::Warn, &message).as_bytes());
-            }
-            let written = write(&mut file, &batch);
+            // What cannot be written now is lost: the next line tries to say so.
+            let lost = match sink.write(&batch, lines) {
+                Err(lost) => lost + left_out,
+                Ok(()) if left_out == 0 => 0,
+                Ok(()) => sink.write(sink.gap(left_out).as_bytes(), 1).map_or(left_out, |()| 0),
+            };
             state = self.state();
-            if written.is_err() {
-                // The loss cannot be written now: the next line tries it again.
-                state.left_out += lines;
-            }
+            state.left_out += lost;
             if batch.capacity() > BYTES_MAX / 4 {
                 batch = Vec::new();
             }
-            let rests = |state: &mut State| !state.is_urgent;
+            let rests = |state: &mut State| !state.is_urgent && !state.is_closed;
             let rested = self.filled.wait_timeout_while(state, REST, rests);
             state = rested.unwrap_or_else(PoisonError::into_inner).0;
             state.is_urgent = false;
@@ -145,33 +148,24 @@ impl Queue {
     }
 }
 
-/// Writes all of it, however long that takes.
-fn write(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another program has told the terminal or the pipe not to let writers wait.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(file, PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead as _, BufReader};
+    use crate::log::LogFormat;
+    use crate::log::standard_error::StandardError;
+    use std::fs::File;
+    use std::io::{BufRead as _, BufReader, PipeWriter};
     use std::os::fd::OwnedFd;
+
+    fn to(pipe: PipeWriter) -> Arc<Queue> {
+        let file = File::from(OwnedFd::from(pipe));
+        Queue::to(StandardError::over(file, LogFormat::Text), "log").unwrap()
+    }
 
     #[test]
     fn a_pipe_that_is_not_read_costs_lines_and_no_time() {
         let (reader, writer) = io::pipe().unwrap();
-        let queue = Queue::to(File::from(OwnedFd::from(writer)), LogFormat::Text).unwrap();
+        let queue = to(writer);
         let line = [b'x'; 99];
         let pushed = 100_000_u64;
         let start = Instant::now();
@@ -205,7 +199,7 @@ mod tests {
     #[test]
     fn an_end_that_nobody_holds_is_no_panic() {
         let (reader, writer) = io::pipe().unwrap();
-        let queue = Queue::to(File::from(OwnedFd::from(writer)), LogFormat::Text).unwrap();
+        let queue = to(writer);
         drop(reader);
         for _ in 0..3 {
             queue.push(b"a line");

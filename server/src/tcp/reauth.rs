@@ -35,7 +35,10 @@ pub(super) async fn reauth(
             access.renew_with(identity);
             Reply::Reauth(Reauthenticated { channel, expires_at: identity.expires_at })
         }
-        Err(error) => Reply::Error(error.on(channel, None)),
+        Err(error) => {
+            access.not_renewed(&error);
+            Reply::Error(error.on(channel, None))
+        }
     })
 }
 

@@ -13,6 +13,7 @@ use super::receipts::Receipts;
 use super::send_buffer::SendBuffer;
 use super::{Arrival, crowded, translate};
 use crate::access::Access;
+use crate::audit::AuditedClient;
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket::BlockingRead;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
-use towline_engine::{Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session};
+use towline_engine::{
+    AuditObserver, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session,
+};
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::{Pong, ReceiptKey};
@@ -84,11 +87,25 @@ pub(crate) async fn serve<R, W>(
     };
     match login {
         Login::User(user, identity) => {
+            let has_joined = token.is_some();
             outgoing.push(&Reply::Welcome(login::welcome(&user, token, &shared)));
+            let audited = shared
+                .audit
+                .clone()
+                .map(|log| Arc::new(AuditedClient::new(log, user.clone(), peer, identity)));
+            let mut origin = Origin::new(peer);
+            if let Some(client) = &audited {
+                if has_joined {
+                    client.joined()
+                } else {
+                    client.logged_in()
+                }
+                origin = origin.observed_by(Arc::clone(client) as Arc<dyn AuditObserver>);
+            }
             let (session, events) =
-                shared.engine.account(user.user_id, Origin::new(peer)).session(CHANNELS_MAX);
+                shared.engine.account(user.user_id, origin).session(CHANNELS_MAX);
             let connection = Connection {
-                access: Access::granted(Arc::clone(&shared), identity),
+                access: Access::granted(Arc::clone(&shared), identity, audited),
                 source: ReaderSlot::new(reader),
                 outgoing,
                 session,

@@ -1,6 +1,7 @@
 //! What an operator does beside the server: looks at what users have, deletes what is kept no
 //! longer, and puts a backup back.
 
+mod audit;
 mod check_config;
 mod expire;
 mod join;

@@ -1,4 +1,4 @@
-//! The tables of `docs/json.md` and of the section of `docs/operator.md`, as a machine reads them.
+//! The tables of `docs/json.md` and of two sections of `docs/operator.md`, as a machine reads them.
 
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +69,19 @@ impl Schema {
         let usage = table(section, "field of usage", &BTreeMap::new());
         let parts = BTreeMap::from([("usage", usage)]);
         Self::of(section, &parts, &["documents", "usage", "trash", "verify"])
+    }
+
+    /// Reads the section about the audit log, whose events are the client's or the server's.
+    pub(crate) fn of_audit_log() -> Self {
+        let page = page("docs/operator.md");
+        let (_, section) = page.split_once("\n## Audit log\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let none = BTreeMap::new();
+        let parts = BTreeMap::from([
+            ("client", table(section, "field of a client", &none)),
+            ("result", table(section, "field of a result", &none)),
+        ]);
+        Self::of(section, &parts, &["client", "server"])
     }
 
     fn of(page: &str, parts: &BTreeMap<&str, Vec<Field>>, known: &[&str]) -> Self {
