@@ -10,6 +10,7 @@ pub(crate) mod queue;
 use crate::active::ActiveUpload;
 use crate::background::blocking;
 use crate::error::Error;
+use crate::metrics::SyncTimes;
 use crate::shared::Shared;
 use crate::storage::{StorageError, Synced};
 use crate::{end, failpoint, uploads};
@@ -127,7 +128,7 @@ fn record(shared: &Shared, uploads: &[Arc<ActiveUpload>]) -> bool {
         due.push((active, row_guard, snapshot, last_chunk_at));
     }
     let actives: Vec<&Arc<ActiveUpload>> = due.iter().map(|(active, ..)| *active).collect();
-    let outcomes = sync_all(&actives);
+    let outcomes = sync_all(&shared.metrics.syncs, &actives);
     let mut synced = Vec::new();
     for ((active, row_guard, snapshot, last_chunk_at), outcome) in due.into_iter().zip(outcomes) {
         match outcome {
@@ -199,9 +200,14 @@ fn row(
 }
 
 /// Syncs each of them; if there are many, by several threads at the same time.
-fn sync_all(uploads: &[&Arc<ActiveUpload>]) -> Vec<Result<Synced, StorageError>> {
+fn sync_all(
+    times: &SyncTimes,
+    uploads: &[&Arc<ActiveUpload>],
+) -> Vec<Result<Synced, StorageError>> {
     let sync = |uploads: &[&Arc<ActiveUpload>]| -> Vec<_> {
-        uploads.iter().map(|active| Synced::by_sync_of(active.staging())).collect()
+        let one =
+            |active: &&Arc<ActiveUpload>| times.timed(|| Synced::by_sync_of(active.staging()));
+        uploads.iter().map(one).collect()
     };
     if uploads.len() <= GROUP {
         return sync(uploads);

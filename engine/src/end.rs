@@ -31,6 +31,13 @@ pub(crate) fn record(
     why: &str,
 ) -> Result<(), Error> {
     shared.catalog.finish(id, phase, why.to_owned(), shared.clock().now()).wait()?;
+    let counters = &shared.metrics.counters;
+    match phase {
+        Phase::Failed => counters.uploads_failed.increment(),
+        Phase::Cancelled => counters.uploads_cancelled.increment(),
+        Phase::Expired => counters.uploads_expired.increment(),
+        Phase::Uploading | Phase::Publishing | Phase::Completed => {}
+    }
     shared.state_copy.changed();
     failpoint::reach("end.recorded");
     Ok(())
@@ -93,6 +100,7 @@ pub(crate) fn fail(shared: &Shared, active: &ActiveUpload, row_guard: &RowGuard,
         shared.summary.fault(Some(document_id), error);
     }
     let why = error.rejection();
+    shared.metrics.refusals.increment(why.kind.as_str());
     let writers = match active.give_up(row_guard, Phase::Failed) {
         Ok(writers) => writers,
         // Another thread has ended the upload before, and has told all its writers.

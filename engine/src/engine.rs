@@ -13,12 +13,14 @@ use crate::history::written::WrittenHistory;
 use crate::identity::{self, IdentityError};
 use crate::lane::WorkerPool;
 use crate::log::{self, Summary};
+use crate::metrics::{Figures, Metrics};
 use crate::origin::Origin;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::LARGE_READS_MAX;
 use crate::publish::{deferred, leftover_copies};
 use crate::reading::room::ReadShare;
 use crate::shared::Shared;
+use crate::standing;
 use crate::state_file_copy::file::{StateCopyError, StateFileCopy};
 use crate::storage::{
     DataFolder, DiskStorage, FolderError, FolderLock, MemoryStorage, PathError, Storage,
@@ -218,6 +220,14 @@ impl Engine {
         &self.0.shared.config
     }
 
+    /// What this engine has done since it was opened, and how it stands now. Looks at every upload
+    /// that is under way, and waits for the disk to say how much is free. Blocks.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let shared = &self.0.shared;
+        shared.metrics.figures(standing::of(shared))
+    }
+
     /// The clock of this engine.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -385,6 +395,7 @@ fn put_in_order(
         deferred: DeferredQueue::new(config.durability),
         state_copy: StateFileCopy::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
         summary: Arc::new(Summary::default()),
+        metrics: Metrics::default(),
         written_history: WrittenHistory::default(),
         clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
         read_share: ReadShare::new(&buffers, config.limits.buffers),

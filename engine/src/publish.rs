@@ -263,7 +263,7 @@ fn sync_data(
     spec: PublishSpec,
     staging: &dyn Publishable,
 ) -> Result<PublishStep, Error> {
-    staging.sync_data()?;
+    shared.metrics.syncs.timed(|| staging.sync_data())?;
     failpoint::reach("publish.synced");
     let reserved = reserve_name(shared, spec, Bytes::Synced, 0);
     Ok(PublishStep::Rename { reserved, permit: None })

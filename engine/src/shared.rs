@@ -10,6 +10,7 @@ use crate::core_shares::CoreShares;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
 use crate::log::Summary;
+use crate::metrics::Metrics;
 use crate::publish::deferred_queue::DeferredQueue;
 use crate::publish::volume_copies::VolumeCopies;
 use crate::reading::room::ReadShare;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) clock_trust: ClockTrust,
     /// Counts log lines that a client could cause without limit.
     pub(crate) summary: Arc<Summary>,
+    /// What is counted while the engine works.
+    pub(crate) metrics: Metrics,
     /// The buffers for payload.
     pub(crate) buffers: Arc<BufferPool>,
     /// How much of the buffers all readers may have together.

@@ -126,6 +126,14 @@ impl Registry {
         }
     }
 
+    /// All uploads that are in the registry, but for those that are being read back or ended just
+    /// now. Does not wait for a slot.
+    pub(crate) fn all(&self) -> Vec<Arc<ActiveUpload>> {
+        let slots: Vec<Slot> = lock(&self.slots).values().cloned().collect();
+        let active = |slot: &Slot| slot.try_lock().ok().and_then(|active| active.clone());
+        slots.iter().filter_map(active).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         lock(&self.slots).len()
     }

@@ -88,20 +88,26 @@ impl ActiveUpload {
 
     /// Forgets blocks, first in the catalog, where a start after a crash looks, and then in memory.
     /// Their bytes are about to be written over, so from then on the catalog must not promise them
-    /// (P1).
+    /// (P1). Returns the first byte that is missing then, and how many bytes were taken back that
+    /// had been received.
     pub(crate) fn withdraw(
         &self,
         lease: Lease,
         blocks: &[Range<BlockIndex>],
         catalog: &Catalog,
         may_block: MayBlock,
-    ) -> Result<Offset, Error> {
+    ) -> Result<(Offset, u64), Error> {
         let _row_guard = self.lock_row_unless_publishing(may_block)?;
         // Locked to the end: a writer that takes the upload over meanwhile waits until catalog and
         // memory agree.
         let mut inner = self.inner();
         let before = inner.upload.progress();
         let named = |index: &BlockIndex| blocks.iter().any(|range| range.contains(index));
+        let filesize = before.filesize();
+        let held = before.held().filter(|(index, _)| named(index));
+        let held_bytes: u64 = held.map(|(index, _)| index.length_bytes(filesize)).sum();
+        let open = before.open_bytes().filter(|(index, _)| named(index));
+        let taken_back = held_bytes + open.map_or(0, |(_, bytes)| bytes.end - bytes.start);
         let mut after = inner.upload.clone();
         for range in blocks {
             after.withdraw(lease, range.clone())?;
@@ -120,6 +126,6 @@ impl ActiveUpload {
         if is_recorded {
             failpoint::reach("withdraw.recorded");
         }
-        Ok(inner.upload.progress().received())
+        Ok((inner.upload.progress().received(), taken_back))
     }
 }

@@ -87,6 +87,11 @@ impl DeferredQueue {
         self.waiting().contains_key(&id)
     }
 
+    /// How many documents wait for their sync.
+    pub(crate) fn count(&self) -> u64 {
+        self.waiting().len() as u64
+    }
+
     /// Waits until no other thread syncs deferred documents, and keeps other threads from it.
     pub(crate) fn lock(&self) -> SyncGuard<'_> {
         let held = Held::before(Rank::Sync);

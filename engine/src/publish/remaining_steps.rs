@@ -138,6 +138,7 @@ pub(crate) fn carry_out(
     };
     // If `SUCCESS` was said already, the log has its line already.
     if success_said_at(row).is_none() {
+        shared.metrics.counters.uploads_completed.increment();
         receipt.upload_end().completed_by_server();
         shared.observe(|| receipt.audit_record(AuditAction::Complete));
     }

@@ -217,7 +217,9 @@ impl Reader {
         match file.read(&self.shared, left, verifier, &mut buffer.buffer) {
             Ok(value) => {
                 let offset = left.start;
-                left.start = offset.plus(buffer.buffer.bytes().len() as u64);
+                let length_bytes = buffer.buffer.bytes().len() as u64;
+                self.shared.metrics.counters.sent_bytes.add(length_bytes);
+                left.start = offset.plus(length_bytes);
                 let value = value.filter(|_| verifier == Verifier::Reader);
                 self.tell(read, ReadEvent::Piece(Piece { offset, value, buffer }));
                 self.go_on(giving);
@@ -263,6 +265,7 @@ impl Reader {
     fn reject(&mut self, read: QueuedRead, error: &Error) {
         let rejection = error.rejection_while(self.shared.stopping.is_cancelled());
         self.observed = None;
+        self.shared.metrics.refusals.increment(rejection.kind.as_str());
         self.origin.observe(|| AuditRecord {
             result: AuditResult::Refused(rejection.clone()),
             ..record_of(&read, self.user)

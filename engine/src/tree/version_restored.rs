@@ -62,7 +62,7 @@ pub(crate) fn restore_version(
         presence::mark_damaged(shared, &old);
         return Err(no_such());
     };
-    staging.sync_data()?;
+    shared.metrics.syncs.timed(|| staging.sync_data())?;
     let on_conflict = OnConflict::Replace;
     let spec = PublishSpec { document_id, owner: user, blake3, on_conflict, is_copy: true };
     let unless = Unless { same_place: None, same_bytes: None, unfinished: false };

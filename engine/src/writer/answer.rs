@@ -43,6 +43,7 @@ impl OrderedWriter {
     }
 
     fn tell_rejected(&self, rejection: Rejection, document: Option<DocumentId>) {
+        self.shared.metrics.refusals.increment(rejection.kind.as_str());
         self.observe_refusal(&rejection, document);
         self.tell(document, EventKind::Rejected(rejection));
     }

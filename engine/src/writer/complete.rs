@@ -143,6 +143,7 @@ impl OrderedWriter {
             Advance::Done(receipt) => {
                 let id = receipt.document_id();
                 self.shared.checkpoints.forget(id);
+                self.shared.metrics.counters.uploads_completed.increment();
                 self.shared.state_copy.changed();
                 self.shared.registry.sweep_one(id);
                 receipt.upload_end().completed(&self.origin, self.since);

@@ -79,6 +79,7 @@ impl OrderedWriter {
             }
             other => self.with_limit_of_server(other),
         })?;
+        self.shared.metrics.counters.received_bytes.add(bytes.len() as u64);
         self.shared.checkpoints.mark_dirty(&open.active, bytes.len() as u64);
         open.active.report_if_due(self.shared.config.timings.report);
         Ok(())
@@ -152,7 +153,9 @@ impl OrderedWriter {
         let count = block_count(open.active.filesize());
         let ranges: Vec<_> = ranges.iter().filter_map(|range| within(range, count)).collect();
         let (lease, catalog) = (open.writer.lease, &self.shared.catalog);
-        let offset = open.active.withdraw(lease, &ranges, catalog, may_block)?;
+        let (offset, taken_back_bytes) =
+            open.active.withdraw(lease, &ranges, catalog, may_block)?;
+        self.shared.metrics.counters.taken_back_bytes.add(taken_back_bytes);
         let (id, length) = (open.active.document_id, open.active.length());
         self.tell(Some(id), EventKind::Withdrawn { offset, length });
         Ok(())

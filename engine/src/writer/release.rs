@@ -198,6 +198,8 @@ impl OrderedWriter {
                 return;
             }
             let (lease, catalog) = (open.writer.lease, &self.shared.catalog);
+            let damaged_bytes = index.length_bytes(active.filesize());
+            self.shared.metrics.counters.taken_back_bytes.add(damaged_bytes);
             if let Err(error) = active.take_back_mismatched(lease, *index, catalog, may_block) {
                 self.let_go(open, &error);
                 return;

@@ -90,6 +90,7 @@ impl OrderedWriter {
         may_block: MayBlock,
     ) -> Result<Option<(Arc<ActiveUpload>, WriterId)>, Error> {
         let active = uploads::find_or_load(&self.shared, id)?;
+        let is_taken_over = active.ask(|upload| upload.lease().is_some());
         let now = self.shared.clock().now();
         let expire_after = self.shared.clock_trust.expire_after();
         let writer = active.resume(
@@ -100,6 +101,11 @@ impl OrderedWriter {
             &self.shared.catalog,
             may_block,
         )?;
+        if writer.is_some() {
+            let counters = &self.shared.metrics.counters;
+            counters.uploads_resumed.increment();
+            counters.takeovers.add(u64::from(is_taken_over));
+        }
         Ok(writer.map(|writer| (active, writer)))
     }
 

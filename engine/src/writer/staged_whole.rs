@@ -168,7 +168,8 @@ impl OrderedWriter {
     }
 
     fn sync_staged(&mut self, mut staged: Box<StagedWhole>) -> Result<StagedOutcome, Error> {
-        if let Err(error) = staged.file.staging.sync_data() {
+        let syncs = &self.shared.metrics.syncs;
+        if let Err(error) = syncs.timed(|| staged.file.staging.sync_data()) {
             if let Origin::Whole(_) = &staged.origin {
                 self.in_flight.done();
             }
@@ -223,6 +224,7 @@ impl OrderedWriter {
             }
         }
         self.in_flight.done();
+        self.shared.metrics.counters.received_bytes.add(new.length.bound().get());
         self.state = WriterState::Whole(id);
         let (offset, length) = (Offset::ZERO, new.length);
         let grant = Grant { by: GrantedBy::Begin, offset, length, lease: None };

@@ -16,6 +16,7 @@ mod describing;
 mod disk;
 mod durability;
 mod expiry;
+mod figures;
 mod finding;
 mod in_memory;
 mod joining;
