@@ -84,6 +84,11 @@ impl AuditLog {
         self.push("login", fields);
     }
 
+    /// How many lines could not be written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.queue.lost()
+    }
+
     /// Waits until all is written, or for a second. The server's own log says what is missing then.
     pub(crate) fn finish(&self) {
         let missing = self.queue.wait_until_written(LAST_LINES);

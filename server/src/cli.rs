@@ -19,6 +19,7 @@ mod service_manager;
 mod settings;
 mod signals;
 mod size;
+mod status;
 mod store;
 mod token;
 mod trash;
@@ -38,6 +39,7 @@ pub use people::UserArgs;
 pub use restore::RestoreArgs;
 pub use settings::ServeArgs;
 pub use size::{BadSize, MaxFileSize};
+pub use status::StatusArgs;
 pub use store::StoreArgs;
 pub use token::{TokenArgs, TokensArgs};
 pub use trash::TrashArgs;
@@ -84,6 +86,8 @@ TOWLINE_LOG says how much is logged: error, warn, info (default), debug or trace
 enum Command {
     /// Say all that is wrong with the configuration, keys, folders and address of a server
     CheckConfig(Box<CheckConfigArgs>),
+    /// Say what the server that runs is doing: uploads, bytes, syncs, refusals, connections
+    Status(StatusArgs),
     /// Add, list and remove users
     User(UserArgs),
     /// Print a token for a user, or revoke one
@@ -139,6 +143,9 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match &arguments.command {
         None => serve(before).map(|()| true),
         Some(Command::CheckConfig(check)) => check_config::run(check, before),
+        Some(Command::Status(status)) => {
+            status::run(status, &status.store.or(before)).map(|()| true)
+        }
         Some(Command::User(user)) => people::user(user, &user.store.or(before)).map(|()| true),
         Some(Command::Token(token)) => token::run(token, &token.store.or(before)).map(|()| true),
         Some(Command::Join(join)) => join::run(join, &join.store.or(before)).map(|()| true),

@@ -23,6 +23,7 @@ mod run;
 mod secret_file;
 mod shared;
 mod socket;
+mod status;
 mod tcp;
 mod tls;
 pub mod token;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use towline_engine::log::{LeftOut, Limiter};
+use towline_engine::metrics::{CodeCounter, Counter};
 
 /// How often what was left out is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -15,6 +16,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct LoginLog {
+    /// The logins that were accepted.
+    pub(crate) accepted: Counter,
+    /// Those that were refused, by code.
+    pub(crate) refusals: CodeCounter,
     limiter: Limiter<(&'static str, Network)>,
     audit: Option<Arc<AuditLog>>,
 }
@@ -47,11 +52,12 @@ impl fmt::Display for Network {
 impl LoginLog {
     /// The log, and the audit log as well where there is one.
     pub(crate) fn new(audit: Option<Arc<AuditLog>>) -> Self {
-        Self { limiter: Limiter::default(), audit }
+        Self { audit, ..Self::default() }
     }
 
     /// A stranger was not let in.
     pub(crate) fn refused(&self, peer: SocketAddr, code: &'static str) {
+        self.refusals.increment(code);
         if let Some(others) = self.limiter.due((code, Network::of(peer))) {
             tracing::info!(%peer, %code, others, "a login was refused");
             if let Some(audit) = &self.audit {

@@ -11,6 +11,7 @@
 //! The rule for strangers is the one of `MaxStartups` and `PerSourceMaxStartups` of OpenSSH, with
 //! one difference: there the newest connection is refused, here the oldest one leaves.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,6 +92,21 @@ impl Address {
     }
 }
 
+/// Who has the places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shares {
+    /// Connections that have not logged in.
+    pub(crate) strangers: u64,
+    /// Connections of users.
+    pub(crate) users: u64,
+    /// Users who have one.
+    pub(crate) connected_users: u64,
+    /// All places.
+    pub(crate) all: u64,
+    /// The users with the most connections, and how many these are, the largest number first.
+    pub(crate) top: Vec<(UserId, u64)>,
+}
+
 /// The place of one connection. Dropping it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -150,6 +166,22 @@ impl Places {
         state.strangers_count += 1;
         drop(state);
         Some(Place { places: Arc::clone(self), of: Owner::Stranger { address, number, leave } })
+    }
+
+    /// Who has the places, and which users have the most, `top` of them at most.
+    pub(crate) fn shares(&self, top: usize) -> Shares {
+        let state = self.state();
+        let mut users: Vec<_> =
+            state.users.iter().map(|(user, count)| (*user, *count as u64)).collect();
+        users.sort_unstable_by_key(|(user, count)| (Reverse(*count), *user));
+        users.truncate(top);
+        Shares {
+            strangers: state.strangers_count as u64,
+            users: state.users_count as u64,
+            connected_users: state.users.len() as u64,
+            all: self.limits.all as u64,
+            top: users,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -306,6 +338,9 @@ mod tests {
         assert_eq!(login(1).unwrap_err(), NoPlace::OfUser { max: 30 });
         held.extend((0..8).map(|_| login(2).unwrap()));
         assert_eq!(login(2).unwrap_err(), NoPlace::Crowded);
+        let shares = places.shares(1);
+        assert_eq!((shares.users, shares.strangers, shares.connected_users), (38, 0, 2));
+        assert_eq!((shares.all, shares.top), (40, vec![(user(1), 30)]));
         held.push(login(3).unwrap());
         held.push(login(4).unwrap());
         assert!(enter().is_none(), "all are taken");

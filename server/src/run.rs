@@ -4,6 +4,7 @@ use crate::audit::{AuditError, AuditLog};
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
+use crate::status::StatusSocket;
 use crate::tls::{TlsError, TlsIdentity};
 use crate::token::{KeyError, ProviderKeysError, Tokens};
 use crate::token_use::TokenUse;
@@ -151,6 +152,7 @@ impl Server {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move { shared.logins.run().await })
         };
+        let status = tokio::spawn(answer_questions(Arc::clone(&shared)));
         let listening = tokio::spawn(listener::run(listener, Arc::clone(&shared)));
         let is_alone = tokio::select! {
             () = shutdown => true,
@@ -168,6 +170,9 @@ impl Server {
         // where they do not end in time: it waits for what they have left.
         let _ = timeout_at(enough, shared.connections.wait()).await;
         logins.abort();
+        status.abort();
+        // Its task is over then, and the name of the socket is gone.
+        let _ = status.await;
         let engine = shared.engine.clone();
         let path = engine.lock_path();
         let stopped = engine.shut_down(enough).await;
@@ -177,6 +182,15 @@ impl Server {
         }
         stopped?;
         if is_alone { Ok(()) } else { Err(RunError::LockRemoved { path }) }
+    }
+}
+
+/// Says how the server is, to whom asks at its socket, until the task is dropped. Where there can
+/// be no socket, `towlined status` does not work; serving matters more.
+async fn answer_questions(shared: Arc<Shared>) {
+    match StatusSocket::bind(&shared.engine.config().data_dir) {
+        Ok(socket) => socket.run(shared).await,
+        Err(error) => tracing::warn!(%error, "there is no socket for towlined status"),
     }
 }
 
@@ -204,6 +218,7 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     };
     let tls = TlsIdentity::open(engine.keys_path(), tls)?;
     Ok(Shared {
+        started: std::time::Instant::now(),
         timings,
         places: Places::new(places),
         engine,

@@ -8,12 +8,15 @@ use crate::tls::TlsIdentity;
 use crate::token::Tokens;
 use crate::token_use::TokenUse;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_engine::Engine;
 
 /// See the module's description.
 pub(crate) struct Shared {
+    /// When the server was opened.
+    pub(crate) started: Instant,
     pub(crate) timings: Timings,
     pub(crate) places: Arc<Places>,
     pub(crate) engine: Engine,

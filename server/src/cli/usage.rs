@@ -55,6 +55,15 @@ pub(super) fn run(arguments: &UsageArgs, store: &StoreArgs) -> anyhow::Result<()
     Ok(())
 }
 
+/// What all users have together.
+pub(super) fn of_all(catalog: &Catalog) -> anyhow::Result<Usage> {
+    let mut all = Usage::default();
+    for user in users_of(catalog, None)? {
+        all = add(all, catalog.usage(user.user_id).wait()?);
+    }
+    Ok(all)
+}
+
 fn add(one: Usage, other: Usage) -> Usage {
     Usage {
         files: one.files.and(other.files),
@@ -75,7 +84,7 @@ fn row(out: &mut impl Write, name: &str, cells: [String; 4]) -> io::Result<()> {
     writeln!(out, "{name:<20} {files:>24} {versions:>24} {trash:>24} {uploads:>24}")
 }
 
-fn sums(usage: &Usage) -> Value {
+pub(super) fn sums(usage: &Usage) -> Value {
     let Usage { files, versions, trash, uploads } = usage;
     json!({
         "files": files.count,

@@ -42,6 +42,8 @@ struct State {
     lines: u64,
     /// Lines that were left out since that was last written.
     left_out: u64,
+    /// All lines that were ever left out or could not be written.
+    lost: u64,
     /// The thread has lines, which still gather or are being written. While this is so, another
     /// line does not wake the thread.
     is_writing: bool,
@@ -70,6 +72,7 @@ impl Queue {
         let is_behind_gap = state.left_out > 0 && !state.bytes.is_empty();
         if is_behind_gap || state.bytes.len() + line.len() > BYTES_MAX {
             state.left_out += 1;
+            state.lost += 1;
             return;
         }
         state.bytes.extend_from_slice(line);
@@ -82,6 +85,11 @@ impl Queue {
             state.is_writing = true;
             self.filled.notify_one();
         }
+    }
+
+    /// How many lines were left out, or could not be written.
+    pub(crate) fn lost(&self) -> u64 {
+        self.state().lost
     }
 
     /// Ends the thread when it has written what waits.
@@ -126,13 +134,15 @@ impl Queue {
             let left_out = std::mem::take(&mut state.left_out);
             drop(state);
             // What cannot be written now is lost: the next line tries to say so.
-            let lost = match sink.write(&batch, lines) {
-                Err(lost) => lost + left_out,
-                Ok(()) if left_out == 0 => 0,
-                Ok(()) => sink.write(sink.gap(left_out).as_bytes(), 1).map_or(left_out, |()| 0),
-            };
+            let unwritten = sink.write(&batch, lines).err();
+            // A gap is named once the lines before it are written.
+            let is_named = left_out > 0
+                && unwritten.is_none()
+                && sink.write(sink.gap(left_out).as_bytes(), 1).is_ok();
+            let unwritten = unwritten.unwrap_or(0);
             state = self.state();
-            state.left_out += lost;
+            state.lost += unwritten;
+            state.left_out += unwritten + if is_named { 0 } else { left_out };
             if batch.capacity() > BYTES_MAX / 4 {
                 batch = Vec::new();
             }

@@ -88,6 +88,7 @@ pub(crate) async fn serve<R, W>(
     match login {
         Login::User(user, identity) => {
             let has_joined = token.is_some();
+            shared.logins.accepted.increment();
             outgoing.push(&Reply::Welcome(login::welcome(&user, token, &shared)));
             let audited = shared
                 .audit

@@ -10,6 +10,7 @@ mod lists;
 mod older_catalog;
 mod quota;
 mod restore;
+mod status;
 mod tokens;
 
 use super::json::schema::Schema;

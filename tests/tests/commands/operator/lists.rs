@@ -134,8 +134,11 @@ async fn names_cannot_command_a_terminal_and_nothing_is_made_where_no_store_is()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_for_a_program_is_as_the_page_says() {
-    let Store { site, server, .. } = Store::filled().await;
+    let Store { site, ada, server, .. } = Store::filled().await;
     let mut schema = Schema::of_server();
+    let mut client = server.client(&ada).await;
+    client.ping().await;
+    split(held(&mut schema, "status", &said(&site, &["status", "--json"]).await));
     drop(server.gone().await);
     for command in ["documents", "usage", "trash", "verify"] {
         for all in [true, false] {

@@ -1,0 +1,8 @@
+//! What a running server says of itself, to the operator of its machine: over a socket in the data
+//! folder, as one JSON object to each connection.
+
+mod answer;
+mod socket;
+
+pub(crate) use answer::{Answer, Figure};
+pub(crate) use socket::{StatusSocket, ask};
