@@ -39,6 +39,7 @@ pub(crate) fn record(
         Phase::Uploading | Phase::Publishing | Phase::Completed => {}
     }
     shared.state_copy.changed();
+    shared.ended_uploads.add();
     failpoint::reach("end.recorded");
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::checkpoint::pace::Pace;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::config::{Durability, EngineConfig};
 use crate::core_shares::CoreShares;
+use crate::ended_uploads::EndedUploads;
 use crate::error::Error;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
@@ -30,7 +31,7 @@ use crate::strict_modes::{self, LooseRights};
 use crate::tree::notifier::ChangeNotifier;
 use crate::tree::place_locks::PlaceLocks;
 use crate::writer::OrderedWriter;
-use crate::{Clock, checkpoint, expiry, history, recovery, state_file_copy};
+use crate::{Clock, checkpoint, expiry, history, recovery, state_file_copy, tidying};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -187,6 +188,7 @@ impl Engine {
             runtime.spawn(leftover_copies::run(Arc::clone(&shared))),
             runtime.spawn(state_file_copy::run(Arc::clone(&shared))),
             runtime.spawn(expiry::run(Arc::clone(&shared))),
+            runtime.spawn(tidying::run(Arc::clone(&shared))),
             runtime.spawn(history::run(Arc::clone(&shared))),
             runtime.spawn(log::run(Arc::clone(&shared.summary))),
         ];
@@ -396,6 +398,7 @@ fn put_in_order(
         state_copy: StateFileCopy::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
         summary: Arc::new(Summary::default()),
         metrics: Metrics::default(),
+        ended_uploads: EndedUploads::default(),
         written_history: WrittenHistory::default(),
         clock_trust: ClockTrust::new(config.clock.clone(), config.expire_after),
         read_share: ReadShare::new(&buffers, config.limits.buffers),

@@ -7,6 +7,7 @@ use crate::audit::AuditRecord;
 use crate::buffer::BufferPool;
 use crate::checkpoint::queue::CheckpointQueue;
 use crate::core_shares::CoreShares;
+use crate::ended_uploads::EndedUploads;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
 use crate::log::Summary;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) volume_copies: Arc<VolumeCopies>,
     /// The state file, a copy of what the catalog says.
     pub(crate) state_copy: StateFileCopy,
+    /// Uploads that have ended without a document.
+    pub(crate) ended_uploads: EndedUploads,
     /// How far the catalog had come when that was last written down.
     pub(crate) written_history: WrittenHistory,
     pub(crate) clock_trust: ClockTrust,

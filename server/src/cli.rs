@@ -23,6 +23,7 @@ mod status;
 mod store;
 mod token;
 mod trash;
+mod uploads;
 mod usage;
 mod usage_error;
 mod verify;
@@ -43,6 +44,7 @@ pub use status::StatusArgs;
 pub use store::StoreArgs;
 pub use token::{TokenArgs, TokensArgs};
 pub use trash::TrashArgs;
+pub use uploads::UploadsArgs;
 pub use usage::UsageArgs;
 pub use verify::VerifyArgs;
 
@@ -102,6 +104,8 @@ enum Command {
     Verify(VerifyArgs),
     /// List the documents of all users, or of one
     Documents(DocumentsArgs),
+    /// List the unfinished uploads of all users, or of one; cancel some
+    Uploads(UploadsArgs),
     /// Say how much each user has: files, older versions, trash, unfinished uploads
     Usage(UsageArgs),
     /// List what was removed, and when it is deleted for good
@@ -156,6 +160,9 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Verify(verify)) => verify::run(verify, &verify.store.or(before)),
         Some(Command::Documents(documents)) => {
             documents::run(documents, &documents.store.or(before)).map(|()| true)
+        }
+        Some(Command::Uploads(uploads)) => {
+            uploads::run(uploads, &uploads.store().or(before)).map(|()| true)
         }
         Some(Command::Usage(usage)) => usage::run(usage, &usage.store.or(before)).map(|()| true),
         Some(Command::Trash(trash)) => trash::run(trash, &trash.store.or(before)).map(|()| true),

@@ -43,7 +43,7 @@ enum UserAction {
         quota: QuotaArgs,
     },
     /// Remove a user: the user's tokens are refused from then on, open connections end within
-    /// 30 seconds, the documents stay
+    /// 30 seconds, unfinished uploads are cancelled, the documents stay
     Remove {
         /// The user's name or number
         name: String,
@@ -80,7 +80,7 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
             writeln!(
                 out,
                 "removed {} (user {}): new connections are refused from now on, and open ones end \
-                 within {} s; the documents stay",
+                 within {} s; unfinished uploads are cancelled, the documents stay",
                 user.name,
                 user.user_id,
                 Timings::default().recheck.as_secs()

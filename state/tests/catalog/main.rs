@@ -28,6 +28,7 @@ mod random_tree;
 mod replacing;
 mod storage_failure;
 mod store;
+mod tidying;
 mod tokens;
 mod tree;
 mod unfinished;

@@ -12,6 +12,7 @@ mod quota;
 mod restore;
 mod status;
 mod tokens;
+mod uploads;
 
 use super::json::schema::Schema;
 use serde_json::Value;

@@ -140,7 +140,7 @@ async fn every_line_for_a_program_is_as_the_page_says() {
     client.ping().await;
     split(held(&mut schema, "status", &said(&site, &["status", "--json"]).await));
     drop(server.gone().await);
-    for command in ["documents", "usage", "trash", "verify"] {
+    for command in ["documents", "uploads", "usage", "trash", "verify"] {
         for all in [true, false] {
             // A user who has nothing has a summary all the same.
             let of: &[&str] = if all || command == "verify" { &[] } else { &["--user", "bob"] };

@@ -1,0 +1,87 @@
+//! Ends uploads that the operator has cancelled, and those of users who were removed; forgets
+//! uploads that ended long ago.
+//!
+//! The commands of the operator change the catalog beside the server, and know nothing of uploads
+//! that it has open. So this task looks into the catalog again and again. After a crash the next
+//! start finds what is left to do (P4).
+
+use crate::background::blocking;
+use crate::end;
+use crate::error::Error;
+use crate::log;
+use crate::may_block::MayBlock;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use towline_state::catalog::{CancelledBy, EndedKept};
+use towline_types::Timestamp;
+use towline_upload::Phase;
+
+/// The time between two looks: so long after a command an upload ends at the latest.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How long an upload is known that has ended without a document, so that its client learns why.
+const ENDED_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// How many of them are known for each user. One takes about 1.8 KB of the catalog, and without a
+/// limit one user could make two thousand in a second (P6).
+const ENDED_KEPT_COUNT: u32 = 1000;
+
+/// How many uploads are looked at in one transaction.
+const PAGE: u32 = 1000;
+
+/// Every so many looks uploads are forgotten for their age: once an hour.
+const LOOKS_AN_HOUR: u32 = 720;
+
+/// Looks at once and then again and again, until the task is dropped.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut every = tokio::time::interval(EVERY);
+    for look in (0..LOOKS_AN_HOUR).cycle() {
+        every.tick().await;
+        let here = Arc::clone(&shared);
+        let done = blocking(&shared.tracker, "the tidying of uploads panicked", move || {
+            cancel(&here)?;
+            if here.ended_uploads.take() || look == 0 { forget_ended(&here) } else { Ok(()) }
+        });
+        if let Some(Err(error)) = done.await {
+            tracing::warn!(error = log::chain(&error), "uploads could not be tidied up");
+        }
+    }
+}
+
+/// Ends what is to be cancelled. What is just being published gets its name all the same. Blocks.
+fn cancel(shared: &Shared) -> Result<(), Error> {
+    let found = shared.catalog.to_cancel(PAGE).wait()?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    for (id, by) in found {
+        let why = match by {
+            CancelledBy::Operator => "the server's operator has cancelled it",
+            CancelledBy::RemovalOfUser => "its user was removed",
+        };
+        match end::give_up(shared, id, Phase::Cancelled, why, MayBlock::on_own_thread()) {
+            // The client may have ended it meanwhile.
+            Ok(()) | Err(Error::Refused(_) | Error::StillPublishing) => {}
+            Err(error) => {
+                let error = log::chain(&error);
+                tracing::warn!(document_id = %id, error, "an upload could not be cancelled");
+            }
+        }
+    }
+    Ok(shared.catalog.forget_cancellations().wait()?)
+}
+
+/// Forgets ended uploads that are not kept any longer. Blocks.
+fn forget_ended(shared: &Shared) -> Result<(), Error> {
+    let kept_ms = u64::try_from(ENDED_KEPT.as_millis()).unwrap_or(u64::MAX);
+    // Where the clock is not trusted, age counts for nothing.
+    let since = match shared.clock_trust.is_trusted() {
+        true => shared.clock().now().get().saturating_sub(kept_ms),
+        false => 0,
+    };
+    let since = Timestamp::try_from(since).unwrap_or(Timestamp::MIN);
+    let kept = EndedKept { since, count: ENDED_KEPT_COUNT };
+    while shared.catalog.forget_ended(kept, PAGE).wait()? >= PAGE {}
+    Ok(())
+}
