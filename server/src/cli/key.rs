@@ -1,14 +1,16 @@
 //! `towlined key`: the keys that sign tokens. The command works whether or not the server is
 //! running. A running server reads its keys again at SIGHUP.
 
-use super::output::{NOT_WRITTEN, Utc};
+use super::output::{Events, NOT_WRITTEN, Utc, utc};
 use super::people::open;
 use super::store::StoreArgs;
 use crate::token::SigningKeys;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::fmt;
-use std::io::Write as _;
+use std::io::Write;
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 use towline_engine::Clock;
 use towline_state::catalog::{Catalog, TokenRow};
@@ -26,7 +28,11 @@ pub struct KeyArgs {
 #[derive(Debug, Subcommand)]
 enum KeyAction {
     /// List the keys, the oldest one first
-    List,
+    List {
+        /// One JSON object a line on standard output
+        #[arg(long)]
+        json: bool,
+    },
     /// Make another key, which signs new tokens from then on; tokens of the other keys stay good
     Add,
     /// Delete a key: the tokens that it has signed are refused from then on
@@ -79,19 +85,7 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
     let keys = folder.keys_path();
     let mut out = std::io::stdout().lock();
     match &arguments.action {
-        KeyAction::List => {
-            let all = SigningKeys::find(&keys)?;
-            for key in all.iter() {
-                let does = if key.id() == all.signer().id() { "signs" } else { "checks" };
-                let made = key.path().metadata().and_then(|about| about.modified()).ok();
-                let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-                let made = made.map(|made| Utc(Timestamp::from_secs(made.as_secs())).to_string());
-                let made = made.unwrap_or_default();
-                let good = GoodTokens::of(&catalog, key.id())?;
-                writeln!(out, "{}  {does:<6}  {made:<20}  {good}", key.id())
-                    .context(NOT_WRITTEN)?;
-            }
-        }
+        KeyAction::List { json } => list(&keys, &catalog, *json, &mut out)?,
         KeyAction::Add => {
             let all = SigningKeys::add(&keys)?;
             let id = all.signer().id();
@@ -122,5 +116,37 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
         }
     }
     catalog.close().wait()?;
+    Ok(())
+}
+
+fn list(keys: &Path, catalog: &Catalog, is_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let all = SigningKeys::find(keys)?;
+    let mut events = Events::default();
+    for key in all.iter() {
+        let signs = key.id() == all.signer().id();
+        let made = key.path().metadata().and_then(|about| about.modified()).ok();
+        let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+        let made = made.map(|made| Timestamp::from_secs(made.as_secs()));
+        let good = GoodTokens::of(catalog, key.id())?;
+        let written = if is_json {
+            let fields = json!({
+                "key_id": key.id().to_string(),
+                "signs": signs,
+                "made_at": made.and_then(utc),
+                "good_tokens": good.count,
+                "good_until": if good.count > 0 { utc(good.until) } else { None },
+            });
+            events.print(out, "key", fields)
+        } else {
+            let does = if signs { "signs" } else { "checks" };
+            let made = made.map_or_else(String::new, |made| Utc(made).to_string());
+            writeln!(out, "{}  {does:<6}  {made:<20}  {good}", key.id())
+        };
+        written.context(NOT_WRITTEN)?;
+    }
+    if is_json {
+        let summary = json!({ "keys": all.iter().count() });
+        events.print(out, "summary", summary).context(NOT_WRITTEN)?;
+    }
     Ok(())
 }

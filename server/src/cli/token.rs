@@ -1,17 +1,18 @@
 //! `towlined token` and `towlined tokens`: tokens are issued, listed and revoked. The commands work
 //! whether or not the server is running.
 
-use super::output::{NOT_WRITTEN, Utc};
+use super::output::{Events, NOT_WRITTEN, Utc, utc};
 use super::people::{find, open, users_of, who};
 use super::store::StoreArgs;
 use crate::config::Timings;
 use crate::token::Tokens;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::time::Duration;
 use towline_engine::Clock;
-use towline_state::catalog::{Catalog, TokenRow};
+use towline_state::catalog::{Catalog, TokenRow, User};
 use towline_types::Timestamp;
 
 /// `towlined token …`
@@ -47,6 +48,9 @@ pub struct TokensArgs {
     /// Only the tokens of this user
     #[arg(long, value_name = "NAME_OR_ID")]
     user: Option<String>,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 /// How long a token is valid. A token names whole seconds, so less than one is expired at once.
@@ -113,34 +117,67 @@ pub(super) fn list(arguments: &TokensArgs, store: &StoreArgs) -> anyhow::Result<
     let catalog = Catalog::open_to_look(folder.catalog_path())?;
     let now = Clock::system().now();
     let mut out = io::stdout().lock();
-    writeln!(out, "{:<32}  {:<20}  {:<20}  {:<20}  LAST USED", "ID", "ISSUED", "ENDS", "STATE")
-        .context(NOT_WRITTEN)?;
+    let (mut events, mut count) = (Events::default(), 0_u64);
+    if !arguments.json {
+        writeln!(out, "{:<32}  {:<20}  {:<20}  {:<20}  LAST USED", "ID", "ISSUED", "ENDS", "STATE")
+            .context(NOT_WRITTEN)?;
+    }
     for user in users_of(&catalog, arguments.user.as_deref())? {
         let rows = catalog.tokens(Some(user.user_id)).wait()?;
         if rows.is_empty() {
             continue;
         }
-        writeln!(out, "{}", who(&user)).context(NOT_WRITTEN)?;
+        if !arguments.json {
+            writeln!(out, "{}", who(&user)).context(NOT_WRITTEN)?;
+        }
         for row in rows {
+            count += u64::from(row.is_ok());
             match row {
+                Ok(row) if arguments.json => {
+                    events.print(&mut out, "token", fields(&row, &user, now))
+                }
                 Ok(row) => writeln!(out, "{}", line(&row, user.removed_at, now)),
                 Err(error) => writeln!(io::stderr(), "towlined: {error}"),
             }
             .context(NOT_WRITTEN)?;
         }
     }
+    if arguments.json {
+        let summary = json!({ "tokens": count });
+        events.print(&mut out, "summary", summary).context(NOT_WRITTEN)?;
+    }
     catalog.close().wait()?;
     Ok(())
 }
 
-fn line(row: &TokenRow, removed_at: Option<Timestamp>, now: Timestamp) -> String {
+fn fields(row: &TokenRow, user: &User, now: Timestamp) -> Value {
     let TokenRow { token, last_used_at, revoked_at } = row;
-    let state = match (revoked_at, removed_at) {
+    json!({
+        "user": user.name,
+        "user_id": user.user_id,
+        "token_id": token.token_id.to_string(),
+        "key_id": token.key_id.to_string(),
+        "issued_at": utc(token.issued_at),
+        "ends_at": utc(token.expires_at),
+        "state": state(row, user.removed_at, now),
+        "last_used_at": last_used_at.and_then(utc),
+        "revoked_at": revoked_at.and_then(utc),
+    })
+}
+
+/// Whether a token is good, or why not.
+fn state(row: &TokenRow, removed_at: Option<Timestamp>, now: Timestamp) -> &'static str {
+    match (row.revoked_at, removed_at) {
         (Some(_), _) => "revoked",
         (None, Some(_)) => "user removed",
-        (None, None) if token.expires_at <= now => "ended",
+        (None, None) if row.token.expires_at <= now => "ended",
         (None, None) => "good",
-    };
+    }
+}
+
+fn line(row: &TokenRow, removed_at: Option<Timestamp>, now: Timestamp) -> String {
+    let TokenRow { token, last_used_at, .. } = row;
+    let state = state(row, removed_at, now);
     let used = last_used_at.map_or_else(|| "never".to_owned(), |at| Utc(at).to_string());
     let (issued, ends) = (Utc(token.issued_at).to_string(), Utc(token.expires_at).to_string());
     format!("{:<32}  {issued:<20}  {ends:<20}  {state:<20}  {used}", token.token_id.to_string())

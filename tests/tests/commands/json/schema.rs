@@ -68,7 +68,8 @@ impl Schema {
         let section = section.split("\n## ").next().unwrap();
         let usage = table(section, "field of usage", &BTreeMap::new());
         let parts = BTreeMap::from([("usage", usage)]);
-        Self::of(section, &parts, &["status", "documents", "uploads", "usage", "trash", "verify"])
+        let known = ["status", "tokens", "key", "documents", "uploads", "usage", "trash", "verify"];
+        Self::of(section, &parts, &known)
     }
 
     /// Reads the section about the audit log, whose events are the client's or the server's.

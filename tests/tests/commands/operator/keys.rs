@@ -1,8 +1,9 @@
 //! `towlined key`: the keys that sign tokens are replaced one after the other, and no user is shut
 //! out.
 
-use super::{failed, said};
+use super::{events, failed, said};
 use rustix::process::Signal;
+use serde_json::json;
 use std::path::Path;
 use towline_protocol::Code;
 use towline_tests::process::{Launch, ServerProcess};
@@ -54,6 +55,11 @@ async fn a_key_is_replaced_without_shutting_a_user_out() {
     assert!(kept.contains("1 good token, until") && kept.contains("--now"), "{kept}");
     let listed = said(&site, &["key", "list"]).await;
     assert_eq!(listed.matches("1 good token, until").count(), 2, "{listed}");
+    let (keys, summary) = events(&site, &["key", "list"]).await;
+    assert_eq!(summary["keys"], 2);
+    let told: Vec<_> = keys.iter().map(|key| (&key["key_id"], &key["signs"])).collect();
+    assert_eq!(told, [(&json!(old), &json!(false)), (&json!(new), &json!(true))]);
+    assert_eq!((&keys[0]["good_tokens"], keys[0]["good_until"].is_string()), (&json!(1), true));
     let ids = said(&site, &["tokens"]).await;
     assert_eq!(ids.matches(" good ").count(), 2, "{ids}");
     let retired = said(&site, &["key", "retire", old, "--now"]).await;

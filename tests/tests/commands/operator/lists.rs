@@ -139,6 +139,10 @@ async fn every_line_for_a_program_is_as_the_page_says() {
     let mut client = server.client(&ada).await;
     client.ping().await;
     split(held(&mut schema, "status", &said(&site, &["status", "--json"]).await));
+    for command in [&["tokens"][..], &["key", "list"]] {
+        let said = said(&site, &[command, &["--json"]].concat()).await;
+        split(held(&mut schema, command[0], &said));
+    }
     drop(server.gone().await);
     for command in ["documents", "uploads", "usage", "trash", "verify"] {
         for all in [true, false] {

@@ -1,6 +1,6 @@
 //! `towlined tokens` and `towlined token revoke`: which tokens there are, and the end of one.
 
-use super::{failed, run, said};
+use super::{events, failed, run, said};
 use tokio::time::timeout;
 use towline_protocol::Code;
 use towline_tests::PATIENCE;
@@ -82,6 +82,19 @@ async fn a_token_is_listed_and_revoked_and_is_never_shown_again() {
     said(&site, &["user", "remove", "bob"]).await;
     let bobs_row = rows(&site, &["--user", "bob"]).await.swap_remove(0);
     assert!(bobs_row.contains("user removed"), "{bobs_row}");
+    let (for_programs, summary) = events(&site, &["tokens"]).await;
+    assert_eq!(summary["tokens"], 3);
+    let states: Vec<_> = for_programs.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["revoked", "good", "user removed"]);
+    assert_eq!(for_programs[0]["token_id"], id(&adas[0]));
+    assert!(
+        for_programs[0]["revoked_at"].is_string() && for_programs[0]["last_used_at"].is_string()
+    );
+    assert!(for_programs[2].get("last_used_at").is_none(), "{for_programs:#?}");
+    let text = format!("{for_programs:?}");
+    for token in [&first, &second, &bobs] {
+        assert!(!token.split('.').any(|part| text.contains(part)), "a part of a token: {text}");
+    }
 
     // Of a token that came over the wire nothing is in the log, whatever became of it.
     let mut bad = RawClient::connect(server.address()).await;
