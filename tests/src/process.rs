@@ -47,9 +47,11 @@ fn command(name: &str) -> Command {
     bare(Command::new(program(name)))
 }
 
-/// A command without the variables that would act as arguments; it is killed when the test ends.
+/// A command without the variables that would act as arguments, and without the configuration of
+/// the person who runs the tests; it is killed when the test ends.
 fn bare(mut command: Command) -> Command {
     command
+        .env("XDG_CONFIG_HOME", no_configuration())
         .env_remove("TOWLINE_SERVER")
         .env_remove("TOWLINE_TOKEN")
         .env_remove("TOWLINE_DATA_DIR")
@@ -57,6 +59,17 @@ fn bare(mut command: Command) -> Command {
         .env_remove("TOWLINE_FAILPOINTS");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// A folder that does not exist. A test of the configuration sets another one.
+///
+/// # Panics
+/// Where a test has written there, because others would read it.
+fn no_configuration() -> PathBuf {
+    let folder = std::env::temp_dir().join("towline-tests-have-no-configuration");
+    let is_there = folder.exists();
+    assert!(!is_there, "{} is there: remove it, and see which test makes it", folder.display());
+    folder
 }
 
 /// Runs a command to its end.
