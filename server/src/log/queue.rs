@@ -40,8 +40,10 @@ struct State {
     /// Whole lines, one after the other.
     bytes: Vec<u8>,
     lines: u64,
-    /// Lines that were left out since that was last written.
+    /// Lines that were left out behind those that wait, for which there was no room.
     left_out: u64,
+    /// Lines before those that wait, which could not be written, and are not named as missing yet.
+    missing: u64,
     /// All lines that were ever left out or could not be written.
     lost: u64,
     /// The thread has lines, which still gather or are being written. While this is so, another
@@ -106,14 +108,14 @@ impl Queue {
         while state.is_writing || !state.bytes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return state.left_out + state.lines;
+                return state.missing + state.left_out + state.lines;
             }
             state.is_urgent = true;
             self.filled.notify_one();
             let waited = self.written.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.left_out
+        state.missing + state.left_out
     }
 
     fn write_to(&self, mut sink: impl LineSink) {
@@ -132,17 +134,13 @@ impl Queue {
             std::mem::swap(&mut batch, &mut state.bytes);
             let lines = std::mem::take(&mut state.lines);
             let left_out = std::mem::take(&mut state.left_out);
+            let missing = std::mem::take(&mut state.missing);
             drop(state);
             // What cannot be written now is lost: the next line tries to say so.
-            let unwritten = sink.write(&batch, lines).err();
-            // A gap is named once the lines before it are written.
-            let is_named = left_out > 0
-                && unwritten.is_none()
-                && sink.write(sink.gap(left_out).as_bytes(), 1).is_ok();
-            let unwritten = unwritten.unwrap_or(0);
+            let (missing, lost) = write_batch(&mut sink, missing, (&batch, lines), left_out);
             state = self.state();
-            state.lost += unwritten;
-            state.left_out += unwritten + if is_named { 0 } else { left_out };
+            state.missing += missing;
+            state.lost += lost;
             if batch.capacity() > BYTES_MAX / 4 {
                 batch = Vec::new();
             }
@@ -156,6 +154,27 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes the lines of a batch, with a line before them that names those that are missing, and one
+/// behind them that names those that were left out. Returns how many are missing then without a line
+/// that says so, and how many of the batch were not written.
+fn write_batch(
+    sink: &mut impl LineSink,
+    missing: u64,
+    (batch, lines): (&[u8], u64),
+    left_out: u64,
+) -> (u64, u64) {
+    if missing > 0 && sink.write(sink.gap(missing).as_bytes(), 1).is_err() {
+        return (missing + lines + left_out, lines);
+    }
+    if let Err(unwritten) = sink.write(batch, lines) {
+        return (unwritten + left_out, unwritten);
+    }
+    if left_out > 0 && sink.write(sink.gap(left_out).as_bytes(), 1).is_err() {
+        return (left_out, 0);
+    }
+    (0, 0)
 }
 
 #[cfg(test)]
@@ -215,6 +234,48 @@ mod tests {
             queue.push(b"a line");
             queue.wait_until_written(Duration::from_secs(10));
         }
-        assert!(queue.state().left_out > 0);
+        assert!(queue.state().missing > 0);
+    }
+
+    /// Writes to memory, and takes so many bytes before it is full.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl LineSink for Disk {
+        fn write(&mut self, lines: &[u8], count: u64) -> Result<(), u64> {
+            let (written, room) = &mut *self.0.lock().unwrap();
+            let lines = lines.split_inclusive(|byte| *byte == b'\n');
+            for (number, line) in lines.enumerate() {
+                if written.len() + line.len() > *room {
+                    return Err(count - number as u64);
+                }
+                written.extend_from_slice(line);
+            }
+            Ok(())
+        }
+
+        fn gap(&self, count: u64) -> String {
+            format!("{count} missing\n")
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_named_before_the_lines_that_follow_and_costs_none_of_them() {
+        let disk = Disk::default();
+        disk.0.lock().unwrap().1 = 8;
+        let queue = Queue::to(disk.clone(), "a test").unwrap();
+        for line in ["one", "two", "three", "four"] {
+            queue.push(line.as_bytes());
+        }
+        assert_eq!(queue.wait_until_written(Duration::from_secs(10)), 2);
+        disk.0.lock().unwrap().1 = 1000;
+        for line in ["five", "six", "seven"] {
+            queue.push(line.as_bytes());
+        }
+        assert_eq!(queue.wait_until_written(Duration::from_secs(10)), 0);
+        assert_eq!(queue.lost(), 2);
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        assert_eq!(text, "one\ntwo\n2 missing\nfive\nsix\nseven\n");
+        queue.close();
     }
 }
