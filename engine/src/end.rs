@@ -142,18 +142,25 @@ pub(crate) fn fail_unopened(shared: &Shared, id: DocumentId, error: &Error) -> R
 }
 
 fn log_end(shared: &Shared, id: DocumentId, phase: Phase, why: &str) {
-    let is_observed = shared.config.audit.is_some();
-    if (is_observed || tracing::enabled!(tracing::Level::INFO))
+    if tracing::enabled!(tracing::Level::INFO)
+        && let Ok(Some(document)) = shared.catalog.document(id).wait()
+    {
+        UploadEnd::of(&document).without_document(phase, why);
+    }
+    match phase {
+        Phase::Failed => observe_end(shared, id, AuditAction::Fail, why),
+        Phase::Expired => observe_end(shared, id, AuditAction::Expire, why),
+        // The observer of a client hears what the client cancels.
+        _ => {}
+    }
+}
+
+/// Tells the observer, if there is one, how an upload has ended without its client. Blocks.
+pub(crate) fn observe_end(shared: &Shared, id: DocumentId, action: AuditAction, why: &str) {
+    if shared.config.audit.is_some()
         && let Ok(Some(document)) = shared.catalog.document(id).wait()
     {
         let end = UploadEnd::of(&document);
-        end.without_document(phase, why);
-        // The observer of a client hears what the client cancels.
-        let action = match phase {
-            Phase::Failed => AuditAction::Fail,
-            Phase::Expired => AuditAction::Expire,
-            _ => return,
-        };
         shared.observe(|| AuditRecord {
             document: Some(id),
             path: Some(end.path.to_string()),

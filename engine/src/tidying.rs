@@ -5,6 +5,7 @@
 //! that it has open. So this task looks into the catalog again and again. After a crash the next
 //! start finds what is left to do (P4).
 
+use crate::audit::AuditAction;
 use crate::background::blocking;
 use crate::end;
 use crate::error::Error;
@@ -61,8 +62,9 @@ fn cancel(shared: &Shared) -> Result<(), Error> {
             CancelledBy::RemovalOfUser => "its user was removed",
         };
         match end::give_up(shared, id, Phase::Cancelled, why, MayBlock::on_own_thread()) {
+            Ok(()) => end::observe_end(shared, id, AuditAction::Cancel, why),
             // The client may have ended it meanwhile.
-            Ok(()) | Err(Error::Refused(_) | Error::StillPublishing) => {}
+            Err(Error::Refused(_) | Error::StillPublishing) => {}
             Err(error) => {
                 let error = log::chain(&error);
                 tracing::warn!(document_id = %id, error, "an upload could not be cancelled");

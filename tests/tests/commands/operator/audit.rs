@@ -122,6 +122,11 @@ async fn each_line_is_as_the_page_says_and_none_holds_a_secret() {
     client.complete_refused(wrong, Code::HashMismatch).await;
     log.has("fail", json!({ "path": "damaged", "by": "server", "result": "ended" })).await;
 
+    let cancelled = client.upload(upload("not wanted", &large)).await.document_id;
+    said(&site, &["uploads", "cancel", &cancelled.to_string()]).await;
+    log.has("cancel", json!({ "by": "server", "path": "not wanted" })).await;
+    client.error(Code::Cancelled).await;
+
     // The tree.
     client.mkdir("folder").await;
     client.link("to large", "large").await;
