@@ -19,12 +19,21 @@ use crate::token::Identity;
 use file::OpenFile;
 use serde_json::{Value, json};
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use towline_engine::{AuditObserver, AuditRecord};
 use towline_state::catalog::User;
+
+/// Adds a line to the file, for a command that works beside the server. Blocks.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub(crate) fn append(path: &Path, event: &str, fields: Value) -> io::Result<()> {
+    file::append(path, &line::line(event, fields))
+}
 
 /// How long a server that stops waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);

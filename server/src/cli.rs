@@ -10,6 +10,7 @@ mod join;
 mod keep;
 mod key;
 mod listen;
+mod operator_log;
 mod output;
 mod people;
 mod quota;
@@ -234,16 +235,17 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         let about = first_start::About::of(&config);
         let data_dir = about.data_dir.clone();
         let started = Started::of(&config, address);
+        let audit_log = config.audit.as_ref().and_then(|file| std::path::absolute(&file.path).ok());
         let server = tokio::select! {
             server = Server::open(config) => server?,
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
         let manager = ServiceManager::of_environment();
-        let place = (address, data_dir.clone());
-        hangup.reloads(server.reloader(), place, manager.clone());
         let fingerprint = server.fingerprint();
-        let listening = Listening { listen: address, key: fingerprint };
+        let listening = Listening { listen: address, key: fingerprint, audit_log };
+        let place = (listening.clone(), data_dir.clone());
+        hangup.reloads(server.reloader(), place, manager.clone());
         let welcome = tokio::task::spawn_blocking(move || {
             let welcome = first_start::welcome(&data_dir, address, fingerprint);
             listening.record_in(&data_dir);

@@ -1,5 +1,6 @@
-//! Where a server listens and which key it has, recorded in its data folder: `towlined join`, which
-//! runs beside the server, prints both in its line.
+//! Where a server listens, which key it has and where its audit log is, recorded in its data folder
+//! for commands that run beside the server: `towlined join` prints the first two in its line, and
+//! what the operator does has a line in the third.
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write as _};
@@ -8,10 +9,12 @@ use std::path::{Path, PathBuf};
 use towline_types::Fingerprint;
 
 /// What the server that ran last has recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listening {
     pub(crate) listen: SocketAddr,
     pub(crate) key: Fingerprint,
+    /// The whole path of the audit log, where there is one.
+    pub(crate) audit_log: Option<PathBuf>,
 }
 
 /// The same as it is written.
@@ -19,6 +22,8 @@ pub(crate) struct Listening {
 struct Record {
     listen: SocketAddr,
     key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audit_log: Option<PathBuf>,
 }
 
 fn path(data_dir: &Path) -> PathBuf {
@@ -34,7 +39,8 @@ impl Listening {
     }
 
     fn write(&self, path: &Path) -> io::Result<()> {
-        let record = Record { listen: self.listen, key: self.key.to_string() };
+        let Self { listen, key, audit_log } = self.clone();
+        let record = Record { listen, key: key.to_string(), audit_log };
         let folder = path.parent().unwrap_or(path);
         let mut file = tempfile::Builder::new().prefix(".listening.").tempfile_in(folder)?;
         serde_json::to_writer(&mut file, &record)?;
@@ -46,8 +52,8 @@ impl Listening {
     /// What was recorded last; `None` where there is nothing that reads.
     pub(crate) fn of(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(path(data_dir)).ok()?;
-        let Record { listen, key } = serde_json::from_slice(&text).ok()?;
-        Some(Self { listen, key: key.parse().ok()? })
+        let Record { listen, key, audit_log } = serde_json::from_slice(&text).ok()?;
+        Some(Self { listen, key: key.parse().ok()?, audit_log })
     }
 }
 
@@ -63,6 +69,7 @@ mod tests {
         let listening = Listening {
             listen: "[::]:8695".parse().unwrap(),
             key: Fingerprint::from_bytes([7; 32]),
+            audit_log: Some("/var/log/audit".into()),
         };
         listening.record_in(folder.path());
         assert_eq!(Listening::of(folder.path()), Some(listening));

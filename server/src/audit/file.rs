@@ -132,6 +132,13 @@ impl AuditFile {
     }
 }
 
+/// Appends a line. It is written at once, so that it does not stand in the middle of another one.
+pub(super) fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(MODE).custom_flags(NO_WAIT);
+    options.open(path)?.write_all(line.as_bytes())
+}
+
 /// A named pipe in the place of the file would let a start wait for ever.
 const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 

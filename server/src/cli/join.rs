@@ -1,6 +1,7 @@
 //! `towlined join`: one line with which another machine joins as a user. It works whether or not the
 //! server is running, and the line is good at once.
 
+use super::operator_log::OperatorLog;
 use super::output::NOT_WRITTEN;
 use super::people::{find, open};
 use super::store::StoreArgs;
@@ -12,6 +13,7 @@ use crate::tls::TlsIdentity;
 use crate::token::{Tokens, new_invitation};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::json;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -67,6 +69,7 @@ pub(super) fn run(arguments: &JoinArgs, store: &StoreArgs) -> anyhow::Result<()>
     let now = Clock::system().now();
     let (secret, row) = new_invitation(&user, arguments.ttl, arguments.token_ttl, now)?;
     catalog.invite(row).wait()?;
+    OperatorLog::of(&folder).record_of("invite", &user, json!({}));
     catalog.close().wait()?;
     let is_for_this_machine = addresses.iter().all(is_loopback);
     let line = JoinLine { addresses, fingerprint, secret }.reveal();

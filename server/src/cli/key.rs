@@ -1,6 +1,7 @@
 //! `towlined key`: the keys that sign tokens. The command works whether or not the server is
 //! running. A running server reads its keys again at SIGHUP.
 
+use super::operator_log::OperatorLog;
 use super::output::{Events, NOT_WRITTEN, Utc, utc};
 use super::people::open;
 use super::store::StoreArgs;
@@ -83,12 +84,14 @@ impl fmt::Display for GoodTokens {
 pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> {
     let (folder, catalog) = open(store)?;
     let keys = folder.keys_path();
+    let log = OperatorLog::of(&folder);
     let mut out = std::io::stdout().lock();
     match &arguments.action {
         KeyAction::List { json } => list(&keys, &catalog, *json, &mut out)?,
         KeyAction::Add => {
             let all = SigningKeys::add(&keys)?;
             let id = all.signer().id();
+            log.record("key_add", json!({ "key": id.to_string() }));
             writeln!(
                 out,
                 "added key {id}, which signs new tokens; tokens of the other keys stay good\n\
@@ -107,6 +110,7 @@ pub(super) fn run(arguments: &KeyArgs, store: &StoreArgs) -> anyhow::Result<()> 
                 );
             }
             all.retire(&keys, *id)?;
+            log.record("key_retire", json!({ "key": id.to_string() }));
             writeln!(
                 out,
                 "retired key {id}: its tokens are good no longer\n\

@@ -1,6 +1,7 @@
 //! `towlined user`: who may upload. It works whether or not the server is running: the catalog
 //! takes short changes from several processes.
 
+use super::operator_log::OperatorLog;
 use super::output::NOT_WRITTEN;
 use super::quota::{self, QuotaArgs};
 use super::store::StoreArgs;
@@ -8,6 +9,7 @@ use crate::config::Timings;
 use crate::user_numbers::UserNumbers;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::io::Write as _;
 use towline_engine::Clock;
 use towline_engine::storage::{DataFolder, DataFolderScan};
@@ -53,10 +55,12 @@ enum UserAction {
 pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()> {
     let (folder, catalog) = open(store)?;
     let now = Clock::system().now();
+    let log = OperatorLog::of(&folder);
     let mut out = std::io::stdout().lock();
     match &arguments.action {
         UserAction::Add { name, id } => {
             let user = add(&folder, &catalog, name, *id, now)?;
+            log.record_of("user_add", &user, json!({}));
             writeln!(out, "added {} as user {}", user.name, user.user_id).context(NOT_WRITTEN)?;
         }
         UserAction::List => {
@@ -72,11 +76,12 @@ pub(super) fn user(arguments: &UserArgs, store: &StoreArgs) -> anyhow::Result<()
             }
         }
         UserAction::Quota { name, quota } => {
-            quota::run(&catalog, &find(&catalog, name)?, *quota)?;
+            quota::run(&catalog, &find(&catalog, name)?, *quota, &log)?;
         }
         UserAction::Remove { name } => {
             let user = find(&catalog, name)?;
             catalog.remove_user(user.user_id, now).wait()?;
+            log.record_of("user_remove", &user, json!({}));
             writeln!(
                 out,
                 "removed {} (user {}): new connections are refused from now on, and open ones end \

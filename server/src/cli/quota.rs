@@ -1,9 +1,11 @@
 //! `towlined user quota`: how much a user may have.
 
+use super::operator_log::OperatorLog;
 use super::output::NOT_WRITTEN;
 use super::size::{BadSize, Size};
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::json;
 use std::io::Write as _;
 use std::str::FromStr;
 use towline_engine::units;
@@ -41,7 +43,12 @@ fn limit<E>(typed: &str, number: impl FnOnce(&str) -> Result<u64, E>) -> Result<
 }
 
 /// Sets what was said, and prints what the user has and may have.
-pub(super) fn run(catalog: &Catalog, user: &User, said: QuotaArgs) -> anyhow::Result<()> {
+pub(super) fn run(
+    catalog: &Catalog,
+    user: &User,
+    said: QuotaArgs,
+    log: &OperatorLog,
+) -> anyhow::Result<()> {
     let QuotaArgs { bytes, files } = said;
     let before = catalog.user_share(user.user_id).wait()?;
     let own = OwnQuota {
@@ -50,6 +57,13 @@ pub(super) fn run(catalog: &Catalog, user: &User, said: QuotaArgs) -> anyhow::Re
     };
     if own != before.own {
         catalog.set_quota(user.user_id, own).wait()?;
+        let word = |limit| match limit {
+            OwnLimit::OfServer => "default".to_owned(),
+            OwnLimit::Unlimited => "unlimited".to_owned(),
+            OwnLimit::Limit(limit) => limit.to_string(),
+        };
+        let fields = json!({ "quota_bytes": word(own.bytes), "quota_files": word(own.files) });
+        log.record_of("user_quota", user, fields);
     }
     let UserShare { used_bytes, used_files, .. } = before;
     writeln!(

@@ -8,7 +8,6 @@ use crate::listening::Listening;
 use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use towline_engine::log::Limiter;
@@ -74,22 +73,23 @@ impl Hangup {
 
     /// Reads the certificate and the keys of tokens again at each signal, and tells the service
     /// manager when it begins and when it is done. A new key is recorded for join lines: `place` is
-    /// the address and the data folder of the server.
+    /// what was recorded at the start, and the data folder of the server.
     pub(super) fn reloads(
         mut self,
         reloader: Reloader,
-        place: (SocketAddr, PathBuf),
+        place: (Listening, PathBuf),
         manager: ServiceManager,
     ) {
-        let (listen, data_dir) = place;
+        let (listening, data_dir) = place;
         tokio::spawn(async move {
             while self.0.recv().await.is_some() {
                 manager.reloading();
                 let (reloader, data_dir) = (reloader.clone(), data_dir.clone());
+                let listening = listening.clone();
                 let reload = move || {
                     let reloaded = reloader.reload();
                     if let Ok(key) = reloaded.certificate {
-                        Listening { listen, key }.record_in(&data_dir);
+                        Listening { key, ..listening }.record_in(&data_dir);
                     }
                     reloaded
                 };

@@ -7,11 +7,12 @@ use super::settings::{ServeArgs, address_and_tls, data_dir, keep};
 use crate::TlsFiles;
 use anyhow::Context as _;
 use clap::Args;
-use rustix::process::{Gid, Uid, geteuid};
+use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use towline_engine::storage::DataFolder;
 use towline_engine::{Keep, identity};
 use tracing::level_filters::LevelFilter;
@@ -90,9 +91,17 @@ impl StoreArgs {
     /// As [`find`](Self::find); and where root cannot become that user.
     pub(super) fn open(&self) -> anyhow::Result<DataFolder> {
         let path = self.find()?;
+        caller();
         become_owner_of(&path)?;
         Ok(DataFolder::find(&path)?)
     }
+}
+
+/// The user of the machine who has run the command, as it was before the command became the owner of
+/// the catalog.
+pub(super) fn caller() -> u32 {
+    static CALLER: OnceLock<u32> = OnceLock::new();
+    *CALLER.get_or_init(|| getuid().as_raw())
 }
 
 /// Run by root, becomes the owner of the catalog, so that every file is the server's.

@@ -1,6 +1,7 @@
 //! `towlined token` and `towlined tokens`: tokens are issued, listed and revoked. The commands work
 //! whether or not the server is running.
 
+use super::operator_log::OperatorLog;
 use super::output::{Events, NOT_WRITTEN, Utc, utc};
 use super::people::{find, open, users_of, who};
 use super::store::StoreArgs;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::time::Duration;
 use towline_engine::Clock;
-use towline_state::catalog::{Catalog, TokenRow, User};
+use towline_state::catalog::{Catalog, IssuedToken, TokenRow, User};
 use towline_types::Timestamp;
 
 /// `towlined token …`
@@ -64,14 +65,16 @@ pub(super) fn ttl(typed: &str) -> Result<Duration, String> {
 
 pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()> {
     let (folder, catalog) = open(store)?;
+    let log = OperatorLog::of(&folder);
     match (&arguments.action, &arguments.user) {
-        (Some(TokenAction::Revoke { id }), _) => revoke(&catalog, id)?,
+        (Some(TokenAction::Revoke { id }), _) => revoke(&catalog, id, &log)?,
         (None, Some(user)) => {
             let user = find(&catalog, user)?;
             let tokens = Tokens::find(&folder.keys_path(), &catalog.store(), Clock::system())?;
             let issued = tokens.issue(user.user_id, user.created_at, arguments.ttl)?;
             // The row comes first, so that every token that is printed can be revoked.
             catalog.record_token(issued.row).wait()?;
+            log.record_of("token_issue", &user, names(&issued.row));
             writeln!(io::stdout(), "{}", issued.token).context(NOT_WRITTEN)?;
         }
         // The parser demands one of the two.
@@ -84,7 +87,12 @@ pub(super) fn run(arguments: &TokenArgs, store: &StoreArgs) -> anyhow::Result<()
 /// The least number of characters of an id that are taken for the whole id.
 const BEGINNING_CHARS: usize = 4;
 
-fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
+/// The ids of a token and its key, for the audit log.
+fn names(token: &IssuedToken) -> Value {
+    json!({ "token": token.token_id.to_string(), "key": token.key_id.to_string() })
+}
+
+fn revoke(catalog: &Catalog, typed: &str, log: &OperatorLog) -> anyhow::Result<()> {
     if typed.len() < BEGINNING_CHARS {
         bail!("write at least the first {BEGINNING_CHARS} characters of the token's id");
     }
@@ -101,6 +109,10 @@ fn revoke(catalog: &Catalog, typed: &str) -> anyhow::Result<()> {
     let now = Clock::system().now();
     catalog.revoke_token(id, now).wait()?.with_context(|| format!("there is no token {id}"))?;
     let user = catalog.user(row.token.user_id).wait()?;
+    match &user {
+        Some(user) => log.record_of("token_revoke", user, names(&row.token)),
+        None => log.record("token_revoke", names(&row.token)),
+    }
     let user = user.map_or_else(|| row.token.user_id.to_string(), |user| who(&user));
     writeln!(
         io::stdout(),

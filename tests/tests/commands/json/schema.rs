@@ -72,7 +72,7 @@ impl Schema {
         Self::of(section, &parts, &known)
     }
 
-    /// Reads the section about the audit log, whose events are the client's or the server's.
+    /// Reads the section about the audit log, whose events are the client's, the server's or the operator's.
     pub(crate) fn of_audit_log() -> Self {
         let page = page("docs/operator.md");
         let (_, section) = page.split_once("\n## Audit log\n").unwrap();
@@ -80,9 +80,10 @@ impl Schema {
         let none = BTreeMap::new();
         let parts = BTreeMap::from([
             ("client", table(section, "field of a client", &none)),
+            ("operator", table(section, "field of an operator", &none)),
             ("result", table(section, "field of a result", &none)),
         ]);
-        Self::of(section, &parts, &["client", "server"])
+        Self::of(section, &parts, &["client", "server", "operator"])
     }
 
     fn of(page: &str, parts: &BTreeMap<&str, Vec<Field>>, known: &[&str]) -> Self {

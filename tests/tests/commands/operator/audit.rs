@@ -199,6 +199,21 @@ async fn each_line_is_as_the_page_says_and_none_holds_a_secret() {
     log.has("complete", json!({ "path": "finished", "by": "server" })).await;
     stops(server).await;
 
+    // What the operator does, also where no server runs.
+    said(&site, &["user", "add", "bob"]).await;
+    said(&site, &["user", "quota", "bob", "--bytes", "5GB"]).await;
+    said(&site, &["user", "quota", "bob"]).await;
+    said(&site, &["user", "remove", "bob"]).await;
+    said(&site, &["key", "add"]).await;
+    said(&site, &["key", "retire", renewed["key"].as_str().unwrap(), "--now"]).await;
+    let quota = json!({ "user": "bob", "quota_bytes": "5000000000", "quota_files": "default" });
+    assert_eq!(log.has("user_quota", quota).await["by"], "operator");
+    let quotas = log.lines().iter().filter(|line| line["event"] == "user_quota").count();
+    assert_eq!(quotas, 1, "a look changes nothing");
+    log.has("token_issue", json!({ "token": shown, "user": "ada" })).await;
+    log.has("token_revoke", json!({ "token": shown, "user": "ada" })).await;
+    log.has("key_retire", json!({ "key": renewed["key"] })).await;
+
     let text = log.text();
     let told = welcome.token.unwrap();
     let parts = [&user.token, &next, &told].map(|token| token.split('.')).into_iter().flatten();
@@ -213,7 +228,7 @@ async fn each_line_is_as_the_page_says_and_none_holds_a_secret() {
     assert_eq!(schema.unseen(), NOT_SEEN.map(|(event, _)| event).into());
     let starts: Vec<_> = lines.iter().filter(|line| line["by"] == "server").collect();
     assert_eq!(starts.first().unwrap()["event"], "start");
-    assert_eq!(lines.last().unwrap()["event"], "stop");
+    assert_eq!(starts.last().unwrap()["event"], "stop");
     // All logins that were refused are counted.
     let refused = lines.iter().filter(|line| line["event"] == "login" && line["result"] != "ok");
     let counted = |line: &Value| {
