@@ -24,7 +24,9 @@ pub(crate) enum Error {
     Contended,
     /// No fault: the connection or the server came to its end during long work. That is the reading
     /// of bytes that the server has already, or the making of a long answer.
-    #[error("the connection came to its end before this was done; what came is kept, try again")]
+    #[error(
+        "the connection came to its end before this was done; what was received is kept, try again"
+    )]
     CutShort,
     /// Nothing went wrong: the file is being copied to the file system of its folder.
     #[error(
@@ -217,7 +219,7 @@ impl Error {
     /// engine stops.
     pub(crate) fn rejection_while(&self, is_stopping: bool) -> Rejection {
         if is_stopping && self.is_cut_off() {
-            const STOPPING: &str = "the server is stopping; what came is kept, come again";
+            const STOPPING: &str = "the server is stopping; what was received is kept, try again";
             return Rejection::new(RejectionKind::Stopping, STOPPING);
         }
         self.rejection()

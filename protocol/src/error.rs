@@ -132,7 +132,7 @@ codes! {
     CursorReset "cursor_reset" 410 final keep,
     /// Too many at the same time.
     TooMany "too_many" 429 retry keep,
-    /// The server's system refuses this name or place for good; what came is kept.
+    /// The server's system refuses this name or place for good; what was received is kept.
     StorageRefused "storage_refused" 500 final keep,
     /// The disk did not do as it was told; the upload has failed.
     StorageFailed "storage_failed" 500 final keep,
@@ -140,7 +140,7 @@ codes! {
     Damaged "damaged" 500 final keep,
     /// The disk failed earlier; nothing is written until someone has looked.
     StorageReadOnly "storage_read_only" 503 retry keep,
-    /// The server is stopping; come again.
+    /// The server is stopping; try again.
     ShuttingDown "shutting_down" 503 retry close,
     /// A fault of the server's own.
     Internal "internal" 500 retry keep,

@@ -222,4 +222,4 @@ impl Access {
 }
 
 const UNKNOWN: &str = "the server could not find out in time whether this account may still be \
-                       used; what came is kept, come again";
+                       used; what was received is kept, try again";

@@ -41,5 +41,5 @@ pub(crate) enum Privacy {
 
 /// The error reply to a client that gets no place.
 pub(crate) fn crowded() -> ErrorReply {
-    ErrorReply::new(Code::TooMany, "too many connections; come again in a while")
+    ErrorReply::new(Code::TooMany, "too many connections; try again in a while")
 }

@@ -157,7 +157,7 @@ pub(crate) fn with_place(login: Login, place: &mut Place) -> Login {
         Ok(()) => login,
         Err(NoPlace::OfUser { max }) => {
             let message = format!(
-                "you have {max} connections, and a user may have no more; end some, or come again"
+                "you have {max} connections, and a user may have no more; end some, or try again"
             );
             let mut error = ErrorReply::new(Code::TooMany, message);
             error.max = Some(max as u64);

@@ -224,7 +224,7 @@ where
             if self.broken {
                 return End::Closed(ErrorReply::new(
                     Code::Internal,
-                    "the server made a mistake; what is durable is kept, come again",
+                    "the server made a mistake; what is durable is kept, try again",
                 ));
             }
             let patience = self.source.deadline(timings.frame, timings.silence);
@@ -273,7 +273,7 @@ where
                     if self.source.deadline(timings.frame, timings.silence) <= Instant::now() {
                         return End::Closed(ErrorReply::new(
                             Code::TooSlow,
-                            "nothing whole has come for too long; what came is kept, come again",
+                            "nothing whole has come for too long; what was received is kept, try again",
                         ));
                     }
                 }
@@ -422,5 +422,8 @@ async fn ended(shared: &Shared, access: &mut Access) -> ErrorReply {
 }
 
 fn stopping_error() -> ErrorReply {
-    ErrorReply::new(Code::ShuttingDown, "the server is stopping; what came is kept, come again")
+    ErrorReply::new(
+        Code::ShuttingDown,
+        "the server is stopping; what was received is kept, try again",
+    )
 }
