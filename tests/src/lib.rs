@@ -15,6 +15,7 @@ pub mod named_tests;
 pub mod netns_link;
 pub mod one_shot_frames;
 pub mod points;
+pub mod printed_messages;
 pub mod process;
 pub mod proxy;
 pub mod raw_client;

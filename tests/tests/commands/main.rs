@@ -45,4 +45,5 @@ mod tokens;
 mod tree;
 mod tree_changes;
 mod tree_hostile;
+mod troubleshooting;
 mod verify;
