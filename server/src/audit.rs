@@ -180,14 +180,13 @@ impl AuditedClient {
     }
 
     fn push(&self, event: &str, mut fields: Value) {
-        let Identity { token, key, .. } =
-            *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = *self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         fields["by"] = json!("client");
         fields["user_id"] = json!(self.user.user_id);
         fields["user"] = json!(self.user.name);
         fields["address"] = json!(self.peer.to_string());
-        fields["token"] = json!(token.map(|id| id.to_string()));
-        fields["key"] = json!(key.to_string());
+        fields["token"] = json!(identity.recorded_id().map(|id| id.to_string()));
+        fields["key"] = json!(identity.key.to_string());
         self.log.push(event, fields);
     }
 }

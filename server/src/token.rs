@@ -179,6 +179,7 @@ impl Tokens {
             issued_at_secs: Some(iat),
             expires_at: row.expires_at,
             token: Some(id),
+            says_id: true,
             key: key.id(),
         };
         Ok(Issued { token, identity, row })
@@ -234,6 +235,7 @@ impl Tokens {
         if !self.is_of_this_store(&claims) {
             return Err(self.of_no_key(token));
         }
+        let says_id = claims.jti.is_some();
         let id = match &claims.jti {
             Some(id) => id.parse().map_err(|_| TokenError::Bad)?,
             None => Self::id_of_text(token),
@@ -246,6 +248,7 @@ impl Tokens {
                 issued_at_secs: Some(iat),
                 expires_at: Timestamp::from_secs(exp),
                 token: Some(id),
+                says_id,
                 key: key.id(),
             }),
         }

@@ -16,6 +16,8 @@ pub struct Verified {
     /// The id of a token that this server has issued. A token of an earlier version, which does not
     /// say its id, has one that is made of its text. `None` for a token of an identity provider.
     pub token: Option<TokenId>,
+    /// Whether the token says its id.
+    pub says_id: bool,
     /// The key that has signed it.
     pub key: KeyId,
 }
@@ -24,8 +26,8 @@ impl Verified {
     /// The same for the user that the catalog has found.
     #[must_use]
     pub const fn of(&self, user: UserId) -> Identity {
-        let Self { issued_at_secs, expires_at, token, key, .. } = *self;
-        Identity { user, issued_at_secs, expires_at, token, key }
+        let Self { issued_at_secs, expires_at, token, says_id, key, .. } = *self;
+        Identity { user, issued_at_secs, expires_at, token, says_id, key }
     }
 }
 
@@ -40,11 +42,20 @@ pub struct Identity {
     pub expires_at: Timestamp,
     /// As in [`Verified`].
     pub token: Option<TokenId>,
+    /// As in [`Verified`].
+    pub says_id: bool,
     /// The key that has signed it.
     pub key: KeyId,
 }
 
 impl Identity {
+    /// The id of the token, where it may stand in a record: an id that is made of the text of a
+    /// token is a hash of it.
+    #[must_use]
+    pub fn recorded_id(&self) -> Option<TokenId> {
+        self.token.filter(|_| self.says_id)
+    }
+
     /// What the catalog keeps of the token; `None` for a token of an identity provider.
     #[must_use]
     pub fn issued(&self) -> Option<IssuedToken> {
@@ -55,5 +66,26 @@ impl Identity {
             issued_at: Timestamp::from_secs(self.issued_at_secs?),
             expires_at: self.expires_at,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_a_hash_of_the_token_stands_in_no_record() {
+        let token = Some(TokenId::from_bytes([7; 16]));
+        let verified = |says_id| Verified {
+            user: UserRef::Number(towline_testkit::user(1)),
+            issued_at_secs: Some(1),
+            expires_at: Timestamp::from_secs(2),
+            token,
+            says_id,
+            key: "0123456789abcdef".parse().unwrap(),
+        };
+        let of = |says_id| verified(says_id).of(towline_testkit::user(1));
+        assert_eq!((of(true).recorded_id(), of(false).recorded_id()), (token, None));
+        assert_eq!(of(false).issued().unwrap().token_id, token.unwrap());
     }
 }

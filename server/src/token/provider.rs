@@ -139,6 +139,7 @@ impl Provider {
             issued_at_secs: iat,
             expires_at: Timestamp::from_secs(exp),
             token: None,
+            says_id: false,
             key,
         })
     }

@@ -66,7 +66,7 @@ static DESK: LazyLock<Desk> = LazyLock::new(|| {
         let earlier = format!(r#"{{"sub":"{user}","iat":{at},"exp":{}}}"#, at + ttl);
         let earlier = signed(&key, HEADER, earlier.as_bytes());
         let token = Tokens::id_of_text(&earlier);
-        let identity = Identity { token: Some(token), ..issued.identity };
+        let identity = Identity { token: Some(token), says_id: false, ..issued.identity };
         all.insert(earlier, good_for(identity));
         all.insert(issued.token, good_for(issued.identity));
     }
