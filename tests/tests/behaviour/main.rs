@@ -6,6 +6,7 @@
 mod access;
 mod already_uploaded;
 mod at_rest;
+mod attacks;
 mod backup;
 mod bad_input;
 mod bad_tokens;
@@ -52,6 +53,7 @@ mod stream;
 mod strict_modes;
 mod takeover;
 mod tree;
+mod two_users;
 mod uploads;
 mod verify;
 mod whole;
