@@ -75,17 +75,17 @@ mod tests {
 
     #[test]
     fn an_id_that_is_a_hash_of_the_token_stands_in_no_record() {
-        let token = Some(TokenId::from_bytes([7; 16]));
+        let id = TokenId::from_bytes([7; 16]);
         let verified = |says_id| Verified {
             user: UserRef::Number(towline_testkit::user(1)),
             issued_at_secs: Some(1),
             expires_at: Timestamp::from_secs(2),
-            token,
+            token: Some(id),
             says_id,
             key: "0123456789abcdef".parse().unwrap(),
         };
         let of = |says_id| verified(says_id).of(towline_testkit::user(1));
-        assert_eq!((of(true).recorded_id(), of(false).recorded_id()), (token, None));
-        assert_eq!(of(false).issued().unwrap().token_id, token.unwrap());
+        assert_eq!((of(true).recorded_id(), of(false).recorded_id()), (Some(id), None));
+        assert_eq!(of(false).issued().unwrap().token_id, id);
     }
 }
