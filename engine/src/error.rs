@@ -495,6 +495,12 @@ fn catalog(error: &CatalogError) -> Rejection {
 
 fn quota_used_up(kind: QuotaKind, [used, more, limit]: [u64; 3]) -> Rejection {
     let message = match kind {
+        QuotaKind::Bytes if more == 0 => format!(
+            "your quota on this server is used up: {} of {}; older versions, the trash and \
+             unfinished uploads count as well",
+            Size(used),
+            Size(limit)
+        ),
         QuotaKind::Bytes => format!(
             "your quota on this server does not reach: {} of {} are used, and {} more are wanted; \
              older versions, the trash and unfinished uploads count as well",

@@ -1,5 +1,5 @@
-//! Ends uploads that the operator has cancelled, and those of users who were removed; forgets
-//! uploads that ended long ago.
+//! Ends uploads that the operator has cancelled, those of users who were removed, and those that
+//! have grown beyond a quota; forgets uploads that ended long ago.
 //!
 //! The commands of the operator change the catalog beside the server, and know nothing of uploads
 //! that it has open. So this task looks into the catalog again and again. After a crash the next
@@ -12,8 +12,10 @@ use crate::error::Error;
 use crate::log;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
+use crate::uploads;
 use std::sync::Arc;
 use std::time::Duration;
+use towline_state::CatalogError;
 use towline_state::catalog::{CancelledBy, EndedKept};
 use towline_types::Timestamp;
 use towline_upload::Phase;
@@ -42,6 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let here = Arc::clone(&shared);
         let done = blocking(&shared.tracker, "the tidying of uploads panicked", move || {
             cancel(&here)?;
+            end_beyond_quota(&here)?;
             if here.ended_uploads.take() || look == 0 { forget_ended(&here) } else { Ok(()) }
         });
         if let Some(Err(error)) = done.await {
@@ -72,6 +75,23 @@ fn cancel(shared: &Shared) -> Result<(), Error> {
         }
     }
     Ok(shared.catalog.forget_cancellations().wait()?)
+}
+
+/// Fails uploads whose length is not known yet, where their user has more than the quota allows. All
+/// other uploads are refused before a byte of them has come. Blocks.
+fn end_beyond_quota(shared: &Shared) -> Result<(), Error> {
+    for (id, refusal) in shared.catalog.beyond_quota(PAGE).wait()? {
+        let may_block = MayBlock::on_own_thread();
+        match uploads::fail(shared, id, Error::Catalog(refusal), may_block) {
+            // The answer is the reason that was given, or that the upload is being published.
+            Ok(()) | Err(Error::Catalog(CatalogError::Refused(_)) | Error::StillPublishing) => {}
+            Err(error) => {
+                let error = log::chain(&error);
+                tracing::warn!(document_id = %id, error, "an upload beyond a quota goes on");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Forgets ended uploads that are not kept any longer. Blocks.

@@ -70,11 +70,12 @@ pub(crate) fn document_of(
     }
 }
 
-/// The staging file of an upload does not have the bytes that were written to it. The upload fails,
-/// unless it has ended since (its staging file may have got its final name): an upload never goes
-/// on over missing bytes. While it is being published the answer is [`Error::StillPublishing`], as
+/// Fails an upload, whether or not a writer has it open, unless it has ended since; its staging file
+/// may have got its final name. The error is returned where the upload has failed by this call. For
+/// a staging file without the bytes that were written to it, because an upload never goes on over
+/// missing bytes, and for other faults that end an upload. While it is being published the answer is [`Error::StillPublishing`], as
 /// in [`end::give_up`]. Blocks.
-pub(crate) fn fail_lost(
+pub(crate) fn fail(
     shared: &Shared,
     id: DocumentId,
     error: Error,

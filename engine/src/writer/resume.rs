@@ -71,7 +71,7 @@ impl OrderedWriter {
                     finish_on_request::finish(&shared, id, may_block, &mut self.says_copied(id))?;
                 }
                 Err(error @ Error::Storage(StorageError::Lost(_))) => {
-                    uploads::fail_lost(&shared, id, error, may_block)?;
+                    uploads::fail(&shared, id, error, may_block)?;
                 }
                 Err(error @ Error::Refused(Refusal::Expired { .. })) => {
                     end::give_up(&shared, id, Phase::Expired, &error.to_string(), may_block)?;

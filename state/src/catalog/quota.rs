@@ -5,10 +5,13 @@
 //! the transaction that makes the row, and no two uploads can pass it together.
 
 use super::error::{CatalogError, QuotaKind, Refusal};
+use super::job::Share;
+use super::row::NamedRow;
 use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::sync::{PoisonError, RwLock};
-use towline_types::UserId;
+use towline_types::{DocumentId, UserId};
+use towline_upload::Phase;
 
 /// How much a user may have. None: as much as there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,6 +119,36 @@ impl Catalog {
     /// Refused: [`Refusal::NoSuchUser`].
     pub fn user_share(&self, user_id: UserId) -> Reply<UserShare> {
         self.read(move |connection| Ok(account(connection, user_id)?.ok_or(Refusal::NoSuchUser)?.1))
+    }
+}
+
+impl Catalog {
+    /// Uploads whose length is not known yet, of users who have more bytes than they may: with the
+    /// refusal that each of them gets. At most `limit` of them.
+    pub fn beyond_quota(&self, limit: u32) -> Reply<Vec<(DocumentId, CatalogError)>> {
+        let default = self.shared.default_quota.get().bytes;
+        let default = default.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(i64::MAX);
+        self.look(Share::Users, move |connection| {
+            // Only the uploads of users who have too much are looked at.
+            let mut statement = connection.prepare_cached(
+                "SELECT document_id, used_bytes, coalesce(quota_bytes, $1) AS quota \
+                 FROM users CROSS JOIN documents INDEXED BY documents_unfinished \
+                 ON documents.user_id = users.user_id AND documents.finished_at IS NULL \
+                 AND documents.status = $2 WHERE users.used_bytes > coalesce(quota_bytes, $1) \
+                 AND documents.length_is_open = 1 LIMIT $3",
+            )?;
+            let mut rows = statement.query(params![default, Phase::Uploading.as_str(), limit])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let bytes = |at| Ok::<_, CatalogError>(row.get::<_, i64>(at)?.unsigned_abs());
+                let (used, limit) = (bytes("used_bytes")?, bytes("quota")?);
+                let refusal = Refusal::QuotaUsedUp { kind: QuotaKind::Bytes, used, more: 0, limit };
+                let id = NamedRow::new(row, "document", "document_id")?
+                    .get("document_id", DocumentId::from_i64)?;
+                found.push((id, refusal.into()));
+            }
+            Ok(found)
+        })
     }
 }
 
