@@ -130,7 +130,7 @@ pub(crate) fn fail_unopened(shared: &Shared, id: DocumentId, error: &Error) -> R
     match aside.unwrap_or(Ok(None)) {
         Ok(Some(place)) => {
             let place = place.display();
-            tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
+            tracing::warn!(document_id = %id, %place, "the bytes of an upload were set aside");
         }
         Ok(None) => {}
         Err(error) => {

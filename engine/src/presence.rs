@@ -186,7 +186,7 @@ pub(crate) fn mark_damaged(shared: &Shared, document: &Document) {
     if let Some(stamp) = document.stamp
         && let Err(error) = shared.catalog.doubt_file(id, stamp).wait()
     {
-        tracing::error!(document_id = %id, %error, "that its file is damaged was not recorded");
+        tracing::error!(document_id = %id, %error, "that the file of a document is damaged was not recorded");
     }
 }
 

@@ -166,12 +166,16 @@ fn set_unknown_aside(disk: &dyn LocalDisk, uploads: &[DocumentId]) -> Result<(),
     let set_aside = |name: String, aside: Result<Option<PathBuf>, StorageError>| match aside {
         Ok(Some(place)) => {
             let place = place.display();
-            tracing::warn!(name, %place, "no upload knows this; it was set aside");
+            tracing::warn!(name, %place, "a file that belongs to no upload was set aside");
         }
         // The file was removed since it was listed.
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(name, error = log::chain(&error), "no upload knows this");
+            tracing::warn!(
+                name,
+                error = log::chain(&error),
+                "a file that belongs to no upload could not be set aside"
+            );
         }
     };
     for stray in &strays {
@@ -241,7 +245,7 @@ fn restore(shared: &Shared, row: &Unfinished, staging_bytes: Option<u64>) -> Res
         Action::Renew => drop(shared.storage.create(id, FileSize::MIN)?),
         Action::Fail => {
             let durable = row.durable_end;
-            tracing::warn!(document_id = %id, ?staging_bytes, %durable, "bytes are missing");
+            tracing::warn!(document_id = %id, ?staging_bytes, %durable, "bytes of an upload are missing; it has failed, and its owner can send the file again");
             remaining_steps::fail_lost(shared, document)?;
         }
     }
@@ -263,7 +267,7 @@ fn restore_publishing(
         }
         Remaining::Missing => {
             let phase = document.phase;
-            tracing::warn!(document_id = %id, %phase, ?staging_bytes, "bytes are missing");
+            tracing::warn!(document_id = %id, %phase, ?staging_bytes, "bytes of an upload are missing; it has failed, and its owner can send the file again");
             remaining_steps::fail_lost(shared, document)?;
         }
     }

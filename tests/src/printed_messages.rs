@@ -2,9 +2,10 @@
 //! `docs/troubleshooting.md` has to have an entry for each.
 //!
 //! A message is made at one of a few kinds of places: an attribute `#[error("…")]`, a call of one
-//! of the [`MAKERS`], or a call of one of the [`PRINTERS`]. The texts at such a place are messages.
-//! Where an attribute or a maker has no text of its own, the texts of the functions and constants
-//! that it names count, and where it names none with a text, those of the function around it.
+//! of the [`MAKERS`], a call of one of the [`PRINTERS`], or a line for standard error. The texts at
+//! such a place are messages. Where an attribute or a maker has no text of its own, the texts of the
+//! functions and constants that it names count, and where it names none with a text, those of the
+//! function around it. What is made in other ways is in the list [`SPEAKERS`].
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,19 +48,43 @@ const PRINTERS: [&str; 10] = [
 /// The same in the folders of the two command lines, where values of options are read.
 const OF_OPTIONS: [&str; 3] = ["Err", "map_err", "ok_or_else"];
 
-/// Functions whose texts are all parts of messages, each with its file.
-const SPEAKERS: [(&str, &str); 11] = [
+/// Functions and constants whose texts are all parts of messages, each with its file.
+const SPEAKERS: &[(&str, &str)] = &[
     ("client/src/attempt_end.rs", "reason"),
+    ("client/src/cli/movement.rs", "silence"),
+    ("client/src/cli/output.rs", "lost"),
+    ("client/src/cli/receipt/teller.rs", "tell_bad_line"),
     ("client/src/cli/receipt/teller.rs", "trouble"),
     ("client/src/cli/server_among.rs", "server_among"),
+    ("client/src/cli/unfinished.rs", "interrupted_before"),
     ("client/src/cli/unfinished.rs", "never_answered"),
     ("client/src/client/retry.rs", "watch_for_small_mtu"),
+    ("client/src/client/retry.rs", "with_end_of_token"),
+    ("client/src/get/prepare.rs", "make_link"),
+    ("client/src/get/receiver.rs", "too_often"),
     ("client/src/route/greeting.rs", "fmt"),
     ("client/src/route/no_server.rs", "fmt"),
+    ("client/src/transfer/agree.rs", "agree"),
     ("client/src/transfer/agree.rs", "other_server"),
+    ("client/src/transfer/attempt.rs", "upload_until_agreed"),
+    ("client/src/transfer/resume.rs", "was_completed"),
+    ("client/src/transfer/sending.rs", "repair"),
+    ("client/src/uploads/found.rs", "read"),
+    ("client/src/walk.rs", "add_listed"),
     ("engine/src/identity.rs", "fmt"),
+    ("engine/src/presence.rs", "missing_because"),
+    ("engine/src/publish/remaining_steps.rs", "LOST"),
     ("engine/src/storage/rights.rs", "fmt"),
     ("engine/src/strict_modes.rs", "fmt"),
+    ("engine/src/writer/begin.rs", "CUT_OFF"),
+    ("engine/src/writer/cancel.rs", "GIVEN_UP"),
+    ("engine/src/writer/release.rs", "SKIPPED"),
+    ("server/src/cli/join.rs", "tell"),
+    ("server/src/cli/run_as.rs", "warning"),
+    ("server/src/log.rs", "filter"),
+    ("server/src/log.rs", "log_panic"),
+    ("server/src/log/format.rs", "of_event"),
+    ("server/src/log/standard_error.rs", "gap"),
 ];
 
 /// Files and folders with code for tests alone, and what the demo tells of itself.
@@ -94,7 +119,7 @@ struct Sources {
 /// All messages, each with `…` in the place of what differs from one time to the next.
 ///
 /// # Panics
-/// Where a source cannot be read, or has no function that [`SPEAKERS`] names.
+/// Where a source cannot be read, or lacks what [`SPEAKERS`] names.
 #[must_use]
 pub fn of_the_programs() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is around");
@@ -115,11 +140,11 @@ fn of_crate(root: &Path, name: &str) -> BTreeSet<String> {
         sources.read(tokens, None);
         for (_, speaker) in SPEAKERS.iter().filter(|(file, _)| *file == sources.file) {
             let functions = sources.functions[begin..].iter();
-            let own: Vec<_> = functions
-                .filter(|function| function.name == *speaker)
-                .flat_map(|function| function.texts.clone())
-                .collect();
-            assert!(!own.is_empty(), "{} has no function {speaker} with a text", sources.file);
+            let functions = functions.filter(|function| function.name == *speaker);
+            let constant = sources.constants.get(*speaker).into_iter().flatten();
+            let own: Vec<_> =
+                functions.flat_map(|function| &function.texts).chain(constant).cloned().collect();
+            assert!(!own.is_empty(), "{} has no text {speaker}", sources.file);
             sources.places.push(Place { own, names: Vec::new(), around: None });
         }
     }
@@ -173,6 +198,8 @@ impl Sources {
                         self.places.push(place(group, around));
                     } else if PRINTERS.contains(&&*called)
                         || self.file.contains("/cli/") && OF_OPTIONS.contains(&&*called)
+                        || ["write", "writeln"].contains(&&*called)
+                            && names(&group.stream()).iter().any(|name| name == "stderr")
                     {
                         let own = texts(&group.stream());
                         self.places.push(Place { own, names: Vec::new(), around: None });
@@ -245,7 +272,8 @@ impl Sources {
             rest = behind;
         }
         template.push_str(&rest.replace("}}", "}"));
-        template.replace('\n', " ").replace("……", "…").trim().to_owned()
+        let text = template.replace('\n', " ").replace("……", "…");
+        text.trim().trim_start_matches("towlined: ").to_owned()
     }
 }
 

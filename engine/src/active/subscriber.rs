@@ -57,7 +57,7 @@ impl Drop for RevokedWriters {
     /// After a panic before the call of [`Self::hear`] the writers are told here.
     fn drop(&mut self) {
         if !self.writers.is_empty() {
-            tracing::error!(document_id = %self.document_id, "its writers were not told why it ended");
+            tracing::error!(document_id = %self.document_id, "the writers of an upload were not told why it ended");
             self.tell_all(&torn());
         }
     }

@@ -117,7 +117,7 @@ pub(crate) fn set_staged_aside(shared: &Shared, row: &Document) -> Result<(), Er
     let Some(disk) = shared.storage.local_disk() else { return Ok(()) };
     if let Some(place) = disk.set_upload_aside(id)? {
         let place = place.display();
-        tracing::warn!(document_id = %id, %place, "what is there of it was set aside");
+        tracing::warn!(document_id = %id, %place, "the bytes of an upload were set aside");
     }
     Ok(())
 }

@@ -55,7 +55,11 @@ pub(crate) fn sync_deferred(shared: &Shared) -> bool {
     if let Err(error) = storage.sync_deferred(&places) {
         // The volume is closed now. The rows go on saying `publishing`, and the next start reads
         // what the disk has kept (P5).
-        tracing::error!(documents = documents.len(), error = log::chain(&error), "not durable");
+        tracing::error!(
+            documents = documents.len(),
+            error = log::chain(&error),
+            "documents are not durable yet; the next start reads what the disk has kept"
+        );
         documents.iter().for_each(|one| shared.deferred.forget(one.document_id));
         return true;
     }
@@ -79,7 +83,7 @@ fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
                 // A request has asked for this document before, so it is completed already.
                 Ok(_) | Err(CatalogError::Refused(Refusal::WrongPhase(Phase::Completed))) => {}
                 Err(error) => {
-                    tracing::error!(document_id = %id, error = log::chain(&error), "not recorded as complete");
+                    tracing::error!(document_id = %id, error = log::chain(&error), "a document was not recorded as complete");
                     if may_be_recorded_later(&error) {
                         all = false;
                         continue;

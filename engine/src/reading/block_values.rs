@@ -98,7 +98,7 @@ impl BlockValues {
             Ok(None) => Self::Hashed(HashedBlocks::default()),
             Err(error) => {
                 let error = log::chain(&error);
-                tracing::warn!(document_id = %id, error, "the kept values of its blocks cannot be read");
+                tracing::warn!(document_id = %id, error, "the kept values of a document's blocks cannot be read");
                 Self::Hashed(HashedBlocks::default())
             }
         }

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use towline_protocol::Code;
+use towline_tests::cli_fixture::run;
 use towline_tests::printed_messages;
+use towline_tests::process::{towline, towlined};
 
 fn page() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -84,5 +86,49 @@ fn every_link_leads_to_a_heading_of_the_page() {
     assert!(!links.is_empty());
     for link in links {
         assert!(anchors.contains(link), "#{link}");
+    }
+}
+
+/// The command lines of both programs in a text in back quotes, from the name of the program on.
+fn commands(span: &str) -> impl Iterator<Item = Vec<&str>> {
+    let words: Vec<_> = span.split([' ', ';', '(', ')', '|', '>']).collect();
+    let begins: Vec<_> = (0..words.len())
+        .filter(|n| matches!(words[*n], "towline" | "towlined"))
+        // The name of the service, or of the process.
+        .filter(|n| {
+            *n == 0 || !matches!(words[*n - 1], "start" | "stop" | "reload" | "status" | "-a")
+        })
+        .filter(|n| words.len() > n + 1 && !words[n + 1].is_empty())
+        .collect();
+    begins.into_iter().map(move |n| words[n..].to_vec())
+}
+
+#[tokio::test]
+async fn every_command_that_the_page_advises_exists() {
+    let page = page();
+    let text = page.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
+    let lines: BTreeSet<_> = text.split('`').skip(1).step_by(2).flat_map(commands).collect();
+    assert!(lines.len() > 40, "{lines:#?}");
+    for line in lines {
+        let is_command =
+            |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let names =
+            line[1..].iter().take_while(|word| !word.starts_with('-')).take_while(is_command);
+        let names: Vec<_> = names.copied().collect();
+        // A word behind a command may be the path of a file.
+        let mut help = None;
+        for length in (names.len().min(1)..=names.len().min(2)).rev() {
+            let mut command = if line[0] == "towline" { towline() } else { towlined() };
+            command.args(&names[..length]).arg("--help");
+            let outcome = run(command).await;
+            if outcome.code == Some(0) {
+                help = Some(outcome.out);
+                break;
+            }
+        }
+        let help = help.unwrap_or_else(|| panic!("no such command: {line:?}"));
+        for option in line.iter().filter(|word| word.starts_with("--") && **word != "--version") {
+            assert!(help.contains(option), "{option} of {line:?}");
+        }
     }
 }
