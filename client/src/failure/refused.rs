@@ -80,7 +80,8 @@ pub(super) fn sentence(reply: &ErrorReply) -> String {
                 printable(&reply.message)
             );
         }
-        Code::Internal => return what(reply),
+        // The advice below names the commands as well.
+        Code::Internal | Code::Unauthorized | Code::AuthExpired => return what(reply),
         // The server's message about these codes depends on the state of the server.
         _ => return printable(&reply.message),
     };
@@ -104,8 +105,8 @@ pub(super) fn advice(reply: &ErrorReply, kept: Option<SavedProgress>) -> Option<
         Code::Internal => "run the same command again in a few minutes",
         // The account may have been removed: then a new token alone does not help.
         Code::Unauthorized => {
-            "ask the server's operator to check your account (towlined user list) or to make a new \
-             token (towlined token --user NAME)"
+            "ask the server's operator to check your account (towlined user list), to make one \
+             (towlined user add NAME), or to make a new token (towlined token --user NAME)"
         }
         Code::WrongUser => NEW_TOKEN,
         Code::AuthExpired => {
@@ -265,6 +266,19 @@ mod tests {
             assert_eq!(text.matches(word).count(), 1, "{text}");
             assert_eq!(text.matches("safe").count(), 1, "{text}");
             assert!(!text.contains("kept"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_refused_gets_one_piece_of_advice() {
+        for (code, message) in [
+            (Code::Unauthorized, "this token was revoked on the server; ask for a new one"),
+            (Code::AuthExpired, "the token has expired; ask for a new one"),
+        ] {
+            let reply = ErrorReply::new(code, message);
+            let text = format!("{}; {}", sentence(&reply), advice(&reply, None).unwrap());
+            assert_eq!(text.matches("ask").count(), 1, "{text}");
+            assert!(text.contains("towlined token --user NAME"), "{text}");
         }
     }
 
