@@ -50,7 +50,7 @@ pub enum AuditAction {
     Complete,
     /// The document of an upload was there already: nothing was changed.
     Exists,
-    /// An upload was given up by its owner.
+    /// An upload was given up by its owner, or by the operator.
     Cancel,
     /// An upload has ended because of an error.
     Fail,

@@ -24,6 +24,10 @@ const RECENT: Duration = Duration::from_millis(100);
 /// How often users are looked for who do not count any more.
 const LOOKED_THROUGH: Duration = Duration::from_millis(10);
 
+/// How many threads of one user wait at most. A thread more works at once: the threads that an
+/// engine has are bounded, and those of one user must not all stand here (P6).
+const WAITING_MAX: usize = 128;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct CoreShares {
@@ -134,7 +138,8 @@ impl State {
 impl Work {
     /// Counts a piece of work as running; or queues this thread, where it has to wait.
     fn begin_or_wait(&mut self, limit: usize) -> Option<Arc<Waiter>> {
-        if self.running < limit && self.waiting.is_empty() {
+        let may_begin = self.running < limit && self.waiting.is_empty();
+        if may_begin || self.waiting.len() >= WAITING_MAX {
             self.running += 1;
             return None;
         }

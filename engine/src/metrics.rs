@@ -135,7 +135,7 @@ counters! {
         uploads_failed: "towline_uploads_failed_total", None,
             "Uploads that have ended because of an error.";
         uploads_cancelled: "towline_uploads_cancelled_total", None,
-            "Uploads that were given up by their owners.";
+            "Uploads that were given up by their owners or by the operator.";
         uploads_expired: "towline_uploads_expired_total", None,
             "Uploads that have ended because no byte came for too long.";
         uploads_resumed: "towline_uploads_resumed_total", None,

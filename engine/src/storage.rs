@@ -105,7 +105,7 @@ pub use path_error::PathError;
 pub use published::{FileLook, Published, RangeReader, ReadAt};
 pub use rights::{OutsideFile, RightsFault, RightsFaultKind};
 pub use scan::{DataFolderScan, FoundFile, FoundPlace};
-pub(crate) use space::NEW_ENTRY_BYTES;
+pub(crate) use space::wanted_bytes;
 pub use staging::{NewName, Publishable, Staging};
 pub use staging_folder::StagedEntry;
 pub use synced::Synced;

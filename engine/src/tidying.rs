@@ -15,6 +15,7 @@ use crate::shared::Shared;
 use crate::uploads;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 use towline_state::CatalogError;
 use towline_state::catalog::{CancelledBy, EndedKept};
 use towline_types::Timestamp;
@@ -36,29 +37,34 @@ const PAGE: u32 = 1000;
 /// Every so many looks uploads are forgotten for their age: once an hour.
 const LOOKS_AN_HOUR: u32 = 720;
 
+/// How long the task rests after a fault: what stands against it stays as a rule, and must not fill
+/// the log.
+const REST: Duration = Duration::from_secs(60);
+
 /// Looks at once and then again and again, until the task is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for look in (0..LOOKS_AN_HOUR).cycle() {
         every.tick().await;
         let here = Arc::clone(&shared);
         let done = blocking(&shared.tracker, "the tidying of uploads panicked", move || {
-            cancel(&here)?;
-            end_beyond_quota(&here)?;
-            if here.ended_uploads.take() || look == 0 { forget_ended(&here) } else { Ok(()) }
+            let ended = cancel(&here).and_then(|()| end_beyond_quota(&here));
+            let is_due = look == 0 || here.ended_uploads.take(ENDED_KEPT_COUNT);
+            ended.and(if is_due { forget_ended(&here) } else { Ok(()) })
         });
         if let Some(Err(error)) = done.await {
             tracing::warn!(error = log::chain(&error), "uploads could not be tidied up");
+            tokio::time::sleep(REST).await;
         }
     }
 }
 
-/// Ends what is to be cancelled. What is just being published gets its name all the same. Blocks.
+/// Ends what is to be cancelled. What is just being published gets its name all the same. The first
+/// fault ends the pass. Blocks.
 fn cancel(shared: &Shared) -> Result<(), Error> {
     let found = shared.catalog.to_cancel(PAGE).wait()?;
-    if found.is_empty() {
-        return Ok(());
-    }
+    let has_found = !found.is_empty();
     for (id, by) in found {
         let why = match by {
             CancelledBy::Operator => "the server's operator has cancelled it",
@@ -68,27 +74,27 @@ fn cancel(shared: &Shared) -> Result<(), Error> {
             Ok(()) => end::observe_end(shared, id, AuditAction::Cancel, why),
             // The client may have ended it meanwhile.
             Err(Error::Refused(_) | Error::StillPublishing) => {}
-            Err(error) => {
-                let error = log::chain(&error);
-                tracing::warn!(document_id = %id, error, "an upload could not be cancelled");
-            }
+            Err(error) => return Err(error),
+        }
+        if shared.stopping.is_cancelled() {
+            return Ok(());
         }
     }
-    Ok(shared.catalog.forget_cancellations().wait()?)
+    if has_found {
+        shared.catalog.forget_cancellations().wait()?;
+    }
+    Ok(())
 }
 
 /// Fails uploads whose length is not known yet, where their user has more than the quota allows. All
-/// other uploads are refused before a byte of them has come. Blocks.
+/// other uploads are refused before a byte of them has come. The first fault ends the pass. Blocks.
 fn end_beyond_quota(shared: &Shared) -> Result<(), Error> {
     for (id, refusal) in shared.catalog.beyond_quota(PAGE).wait()? {
         let may_block = MayBlock::on_own_thread();
         match uploads::fail(shared, id, Error::Catalog(refusal), may_block) {
             // The answer is the reason that was given, or that the upload is being published.
             Ok(()) | Err(Error::Catalog(CatalogError::Refused(_)) | Error::StillPublishing) => {}
-            Err(error) => {
-                let error = log::chain(&error);
-                tracing::warn!(document_id = %id, error, "an upload beyond a quota goes on");
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -104,6 +110,13 @@ fn forget_ended(shared: &Shared) -> Result<(), Error> {
     };
     let since = Timestamp::try_from(since).unwrap_or(Timestamp::MIN);
     let kept = EndedKept { since, count: ENDED_KEPT_COUNT };
-    while shared.catalog.forget_ended(kept, PAGE).wait()? >= PAGE {}
+    // With the wishes about uploads that have ended by themselves.
+    shared.catalog.forget_cancellations().wait()?;
+    let mut behind = Some(i64::MIN);
+    while let Some(after) = behind
+        && !shared.stopping.is_cancelled()
+    {
+        behind = shared.catalog.forget_ended(kept, after, PAGE).wait()?;
+    }
     Ok(())
 }

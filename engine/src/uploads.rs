@@ -5,7 +5,7 @@ use crate::end;
 use crate::error::Error;
 use crate::may_block::MayBlock;
 use crate::shared::Shared;
-use crate::storage::{Loss, NEW_ENTRY_BYTES, StorageError};
+use crate::storage::{Loss, StorageError, wanted_bytes};
 use std::sync::Arc;
 use towline_state::catalog::{CatalogError, Document, DurableOffset};
 use towline_types::{DocumentId, FileSize, UserId};
@@ -106,14 +106,14 @@ pub(crate) fn close_idle(shared: &Shared, looks: usize) {
 /// Refuses a file for which the disk has no room, before anything is made for it. An empty file
 /// takes some room, too, and so does a folder or a link.
 pub(crate) fn check_room(shared: &Shared, filesize: FileSize) -> Result<(), Error> {
-    match lacking_bytes(shared, filesize.get().saturating_add(NEW_ENTRY_BYTES))? {
+    match lacking_bytes(shared, wanted_bytes(filesize, shared.config.reserve_bytes))? {
         0 => Ok(()),
         missing_bytes => Err(Error::NoRoom { missing_bytes }),
     }
 }
 
 /// Refuses bytes that would take of the room that uploads never use: the catalog must be able to
-/// grow on a disk full of files. For an upload for which no room is reserved.
+/// grow on a disk full of files. For an upload of unknown length.
 pub(crate) fn check_room_to_write(shared: &Shared, length_bytes: u64) -> Result<(), Error> {
     match lacking_bytes(shared, length_bytes)? {
         0 => Ok(()),

@@ -12,7 +12,7 @@ use towline_upload::BlockValue;
 impl ActiveUpload {
     /// Declares the length of the file.
     ///
-    /// 1. The room is reserved, so that a full disk changes nothing.
+    /// 1. It is looked whether there is room, so that a full disk changes nothing.
     /// 2. The staging file is cut off at the new end. Bytes after that end were taken back before
     ///    and never promised, and recovery cuts them off as well.
     /// 3. One transaction records the length. All that is durable stays durable (P1).

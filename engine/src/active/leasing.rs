@@ -9,8 +9,8 @@ use crate::failpoint;
 use crate::may_block::MayBlock;
 use std::time::{Duration, Instant};
 use towline_state::catalog::Catalog;
-use towline_types::{Generation, Offset, Timestamp, UserId};
-use towline_upload::{Refusal, ResumeClaim, Upload};
+use towline_types::{FileSize, Generation, Offset, Timestamp, UserId};
+use towline_upload::{Phase, Refusal, ResumeClaim, Upload};
 
 /// How long a takeover waits until the bytes are written that have arrived over the old connection.
 const LAST_DATA: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ impl ActiveUpload {
             let lease = after.resume(claim, now, expire_after)?;
             let has_grown = after.progress().filesize() != before;
             if has_grown {
-                self.record_growth(&after, catalog)?;
+                self.record_growth(before, &after, catalog)?;
             }
             // At once after the commit, for the reason given in [`Self::withdraw`].
             inner.adopt(after);
@@ -82,20 +82,29 @@ impl ActiveUpload {
     /// Records that the file has become longer than it was when the upload began. `after` has the
     /// new length.
     ///
-    /// First the room is reserved, so that a full disk changes nothing. Then one transaction sets
+    /// First it is looked whether there is room, so that a full disk changes nothing. Then one transaction sets
     /// the size. It also takes back the promise of the last block of the shorter file, because that
     /// block does not end there any more. P1 allows that, because the client asked for it, as with
     /// a withdrawal. The bytes of all other blocks stay where they are and are not written again.
     /// If the server crashes before the commit, the upload has its old length; if it crashes after
     /// the commit it has the new one.
-    fn record_growth(&self, after: &Upload, catalog: &Catalog) -> Result<(), Error> {
+    fn record_growth(
+        &self,
+        before: FileSize,
+        after: &Upload,
+        catalog: &Catalog,
+    ) -> Result<(), Error> {
         let progress = after.progress();
         self.staging.require_room(progress.filesize())?;
         failpoint::reach("resume.growing");
         let kept_blocks = progress.held().last().map_or(0, |(index, _)| index.get() + 1);
         catalog
             .grow(self.document_id, progress.filesize(), kept_blocks, progress.durable())
-            .wait()?;
+            .wait()
+            .inspect_err(|_| {
+                // Nothing is reserved behind the end that the file still has.
+                let _ = self.staging.require_room(before);
+            })?;
         Ok(())
     }
 
@@ -131,8 +140,12 @@ impl ActiveUpload {
                 inner.dismiss(self.document_id, &torn());
             }
             if inner.upload.lease().is_none() {
-                // While `inner` is locked, no other writer writes.
-                self.staging.give_back_room();
+                // While `inner` is locked, no other writer writes, and an upload that was retired
+                // has no lease and does not get here: so no bytes of another thread are cut off.
+                // The file of a document that is being published is not touched any more.
+                if inner.upload.phase() == Phase::Uploading {
+                    self.staging.give_back_room();
+                }
                 // No writer is left that knows of blocks begun behind the first block that is not
                 // held.
                 let open = inner.upload.progress().open_bytes().map(|(index, _)| index);

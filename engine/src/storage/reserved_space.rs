@@ -37,6 +37,9 @@ struct State {
     written: u64,
     /// Where each range begins, and where it ends. They do not overlap.
     ranges: BTreeMap<u64, u64>,
+    /// The file may have space behind its bytes of which no range knows: an earlier run reserved it,
+    /// or a call that was refused did so in part.
+    may_have_more: bool,
 }
 
 impl ReservedSpace {
@@ -45,9 +48,14 @@ impl ReservedSpace {
         self.state().filesize = filesize.get();
     }
 
-    /// Sees to it that there is space for a write, and for some more behind it. Does nothing for a
-    /// file of a block or less, which is mostly published before its space would have been
-    /// reserved, and for a file of unknown size.
+    /// The file is one of an earlier run.
+    pub(super) fn of_earlier_run() -> Self {
+        Self { state: Mutex::new(State { may_have_more: true, ..State::default() }) }
+    }
+
+    /// Sees to it that there is space for a write, and for some more behind it. For a file of a
+    /// block or less nothing is reserved: it is mostly published before that would help. For a file
+    /// of unknown size nothing is done.
     ///
     /// # Errors
     /// [`StorageError::NoSpace`] where the disk, less `keep_free_bytes`, has no room for the write.
@@ -60,17 +68,33 @@ impl ReservedSpace {
     ) -> Result<(), StorageError> {
         let mut state = self.state();
         let Some(missing) = state.missing(at.get(), length_bytes) else { return Ok(()) };
+        let is_small = state.filesize <= BLOCK_SIZE_BYTES;
+        if is_small && keep_free_bytes == 0 {
+            // The system says by itself what finds no room.
+            return Ok(());
+        }
         let free_bytes = space::free_bytes(volume)?.saturating_sub(keep_free_bytes);
         let write_bytes = missing.write_end - missing.start;
         if free_bytes < write_bytes {
+            // The space of the whole file may be its own already.
+            let stat = rustix::fs::fstat(file).map_err(|errno| StorageError::new(WHAT, errno))?;
+            if space::held_bytes(&stat) >= state.filesize {
+                return Ok(());
+            }
             return Err(StorageError::no_room(write_bytes - free_bytes));
+        }
+        if is_small {
+            return Ok(());
         }
         // Where there is no room to reserve more, there is room for this write.
         let end = missing.end.min(missing.start.saturating_add(free_bytes)).max(missing.write_end);
         match reserve(file, missing.start, end - missing.start) {
-            Ok(()) => state.add(missing.start, end),
-            // Another file took the space just now. The write may find room all the same.
-            Err(Errno::NOSPC) => {}
+            Ok(true) => state.add(missing.start, end),
+            // Without a range the room is looked at again with the next write.
+            Ok(false) => {}
+            // Another file took the space just now, or there is a quota of the disk. The write may
+            // find room all the same.
+            Err(Errno::NOSPC | Errno::DQUOT) => state.may_have_more = true,
             Err(errno) => return Err(StorageError::new(WHAT, errno)),
         }
         Ok(())
@@ -79,15 +103,18 @@ impl ReservedSpace {
     /// The file was cut there, and its space behind is free.
     pub(super) fn cut(&self, end: Offset) {
         let mut state = self.state();
+        state.may_have_more = false;
         state.ranges.split_off(&end.get());
         if let Some(mut last) = state.ranges.last_entry() {
             *last.get_mut() = (*last.get()).min(end.get());
         }
     }
 
-    /// Whether space is reserved that lies behind that position.
-    pub(super) fn reaches_beyond(&self, end: Offset) -> bool {
-        self.state().ranges.last_key_value().is_some_and(|(_, last)| *last > end.get())
+    /// Whether space may be reserved that lies behind that position.
+    pub(super) fn may_reach_beyond(&self, end: Offset) -> bool {
+        let state = self.state();
+        state.may_have_more
+            || state.ranges.last_key_value().is_some_and(|(_, last)| *last > end.get())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,7 +134,7 @@ impl State {
     /// What is to be reserved for a write; nothing where there is a reserved range around it.
     fn missing(&mut self, at: u64, length_bytes: u64) -> Option<Missing> {
         self.written = self.written.saturating_add(length_bytes);
-        if self.filesize <= BLOCK_SIZE_BYTES {
+        if self.filesize == 0 {
             return None;
         }
         let write_end = at.saturating_add(length_bytes);
@@ -144,18 +171,18 @@ pub(super) fn reserve_whole(file: &OwnedFd, filesize: FileSize) -> Result<(), St
     if filesize.get() <= BLOCK_SIZE_BYTES {
         return Ok(());
     }
-    reserve(file, 0, filesize.get()).map_err(|errno| StorageError::new(WHAT, errno))
+    reserve(file, 0, filesize.get()).map(drop).map_err(|errno| StorageError::new(WHAT, errno))
 }
 
 const WHAT: &str = "reserve space";
 
 /// Reserves space, and leaves the length of the file alone: a length says nothing here but how far
-/// bytes were written. Where the file system cannot reserve, writes may find the disk full, and say
-/// so.
-fn reserve(file: &OwnedFd, start: u64, length_bytes: u64) -> Result<(), Errno> {
+/// bytes were written. Returns whether the file system can reserve at all.
+fn reserve(file: &OwnedFd, start: u64, length_bytes: u64) -> Result<bool, Errno> {
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, start, length_bytes) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            Ok(()) => return Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(false),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -212,8 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_file_and_one_of_unknown_size_reserve_nothing() {
-        assert_eq!(write(&mut state(MIB), 0, MIB), None);
+    fn of_a_file_of_unknown_size_nothing_is_asked() {
         assert_eq!(write(&mut state(0), 0, 100 * MIB), None);
     }
 
@@ -223,7 +249,9 @@ mod tests {
         space.expect(FileSize::try_from(9 * MIB).unwrap());
         write(&mut space.state(), 0, 2 * MIB);
         let offset = |bytes| Offset::try_from(bytes).unwrap();
-        assert!(space.reaches_beyond(offset(3 * MIB)) && !space.reaches_beyond(offset(4 * MIB)));
+        assert!(
+            space.may_reach_beyond(offset(3 * MIB)) && !space.may_reach_beyond(offset(4 * MIB))
+        );
         space.cut(offset(MIB));
         assert_eq!(space.state().ranges, BTreeMap::from([(0, MIB)]));
         assert_eq!(write(&mut space.state(), MIB, 1), Some((MIB, 3 * MIB + 2)));

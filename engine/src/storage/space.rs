@@ -2,8 +2,10 @@
 //! middle of a file.
 
 use super::directory::Directory;
-use super::error::{Resource, StorageError};
+use super::error::{self, StorageError};
 use rustix::fs::Stat;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use towline_types::FileSize;
 
 /// What the kernel counts `st_blocks` in, whatever the file system's own block.
@@ -26,10 +28,10 @@ fn has_no_files_left(folder: &Directory) -> bool {
 /// word for bytes and files.
 pub(super) fn name_resource(error: StorageError, folder: &Directory) -> StorageError {
     match error {
-        StorageError::NoSpace { resource: Resource::Bytes, missing_bytes: None, place }
+        StorageError::NoSpace { resource: error::Resource::Bytes, missing_bytes: None, place }
             if has_no_files_left(folder) =>
         {
-            StorageError::NoSpace { resource: Resource::Files, missing_bytes: None, place }
+            StorageError::NoSpace { resource: error::Resource::Files, missing_bytes: None, place }
         }
         error => error,
     }
@@ -38,7 +40,7 @@ pub(super) fn name_resource(error: StorageError, folder: &Directory) -> StorageE
 /// What a new file, folder or link takes of the disk besides its bytes: a name, a number of the file
 /// system and rows of the catalog, rounded up. Without it the catalog's room could be used up by
 /// empty files (P6).
-pub(crate) const NEW_ENTRY_BYTES: u64 = 16 << 10;
+const NEW_ENTRY_BYTES: u64 = 16 << 10;
 
 /// Refuses what takes that many bytes more, where the volume, less `reserve_bytes`, has no room for
 /// it.
@@ -61,7 +63,28 @@ pub(super) fn require_new(
     reserve_bytes: u64,
     filesize: FileSize,
 ) -> Result<(), StorageError> {
-    require(volume, reserve_bytes, filesize.get().saturating_add(NEW_ENTRY_BYTES))
+    refuse_beyond_limit(filesize)?;
+    require(volume, reserve_bytes, wanted_bytes(filesize, reserve_bytes))
+}
+
+/// How many bytes a new file of that size takes. What it takes besides its bytes counts where there
+/// is a reserve, which is kept for the catalog.
+pub(crate) const fn wanted_bytes(filesize: FileSize, reserve_bytes: u64) -> u64 {
+    match reserve_bytes {
+        0 => filesize.get(),
+        _ => filesize.get().saturating_add(NEW_ENTRY_BYTES),
+    }
+}
+
+/// Refuses a file that is longer than this process may write (`ulimit -f`), before a byte of it has
+/// come.
+pub(super) fn refuse_beyond_limit(filesize: FileSize) -> Result<(), StorageError> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if filesize.get() > limit => {
+            Err(StorageError::new("make a file of that length", Errno::FBIG))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The bytes a file takes on the volume, reserved ones included.

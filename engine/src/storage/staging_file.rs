@@ -113,7 +113,8 @@ impl StagingFile {
             Errno::LOOP | Errno::ISDIR | Errno::NXIO => StorageError::Lost(Loss::NotAFile),
             _ => StorageError::new(WHAT, errno),
         })?;
-        Self::new(volume, file, name, WHAT)
+        let opened = Self::new(volume, file, name, WHAT)?;
+        Ok(Self { space: ReservedSpace::of_earlier_run(), ..opened })
     }
 
     fn new(
@@ -255,6 +256,7 @@ impl Staging for StagingFile {
     fn require_room(&self, filesize: FileSize) -> Result<(), StorageError> {
         let volume = &self.volume;
         volume.latch.refuse_if_closed()?;
+        space::refuse_beyond_limit(filesize)?;
         let more_bytes = filesize.get().saturating_sub(space::held_bytes(&self.stat()?));
         space::require(&volume.staging.directory, volume.reserve_bytes, more_bytes)?;
         self.space.expect(filesize);
@@ -265,7 +267,7 @@ impl Staging for StagingFile {
         // What is not given back is used by the next bytes, or goes with the file.
         if let Ok(length) = self.length_bytes()
             && let Ok(end) = Offset::try_from(length)
-            && self.space.reaches_beyond(end)
+            && self.space.may_reach_beyond(end)
         {
             let _ = self.cut(end);
         }

@@ -32,7 +32,8 @@ pub(crate) struct PlaceLocks {
 #[derive(Debug, Default)]
 struct Uses {
     looks: u32,
-    /// Threads that wait to change something: no new look goes before them.
+    /// Threads that wait to change something: no new [`look`](PlaceLocks::look) goes before them. A
+    /// [`try_look`](PlaceLocks::try_look) is short, and may.
     waiting: u32,
     is_changing: bool,
     /// A move was cut off by an error: the disk may be ahead of the catalog.

@@ -99,7 +99,7 @@ impl OrderedWriter {
         let room = if self.shared.catalog.is_read_only() {
             Err(Error::from(CatalogError::ReadOnly))
         } else {
-            uploads::check_room(&self.shared, reserved(request.length))
+            uploads::check_room(&self.shared, wanted(request.length))
         };
         let blake3 = request.hash;
         // The second hash of a copy would not be known.
@@ -239,7 +239,7 @@ impl OrderedWriter {
         let NewUpload { path, length, on_conflict, mode, second_digest, .. } = request;
         let id = row.id();
         failpoint::reach("upload.row_made");
-        let staging = match self.shared.storage.create(id, reserved(length)) {
+        let staging = match self.shared.storage.create(id, wanted(length)) {
             Ok(staging) => staging,
             Err(error) => {
                 let error = Error::Storage(error);
@@ -266,9 +266,9 @@ impl OrderedWriter {
     }
 }
 
-/// The bytes that are reserved on the disk when an upload begins: those of the file, if its length
+/// The bytes for which there has to be room when an upload begins: those of the file, if its length
 /// is known.
-const fn reserved(length: Length) -> FileSize {
+const fn wanted(length: Length) -> FileSize {
     match length {
         Length::Declared(filesize) => filesize,
         Length::Open { .. } => FileSize::MIN,

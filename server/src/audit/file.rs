@@ -247,17 +247,24 @@ impl Inner {
         within.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
     }
 
-    /// Begins another file. Where that fails, the file becomes longer than it should: lines matter
-    /// more.
+    /// Begins another file. Where that fails, the file becomes longer than it should, and goes back
+    /// to its name: lines matter more. Only the files before the first free number move, so that a
+    /// second try after one that has failed deletes none.
     fn rotate(&mut self) {
         let place = &self.place;
         let rename = |number| match std::fs::rename(place.older(number), place.older(number + 1)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             renamed => renamed,
         };
-        let renamed =
-            (0..OLDER_FILES).rev().try_for_each(rename).map_err(|error| place.error(error));
-        match renamed.and_then(|()| place.open(self.is_strict)) {
+        let is_free = |number: &_| !place.older(*number).exists();
+        let last = (1..OLDER_FILES).find(is_free).unwrap_or(OLDER_FILES);
+        let renamed = (0..last).rev().try_for_each(rename).map_err(|error| place.error(error));
+        let opened = renamed.and_then(|()| {
+            place.open(self.is_strict).inspect_err(|_| {
+                let _ = std::fs::rename(place.older(1), place.older(0));
+            })
+        });
+        match opened {
             Ok(file) => (self.file, self.is_torn) = (file, false),
             Err(error) => {
                 if let Some(others) = self.failing.due(()) {
@@ -309,6 +316,13 @@ mod tests {
         let found = files(folder.path());
         assert_eq!(found.len(), 10);
         assert_eq!((&*found["audit"], &*found["audit.9"]), ("number 11\n", "number 02\n"));
+        // Behind a free number no file moves.
+        std::fs::remove_file(folder.path().join("audit.2")).unwrap();
+        file.write(b"number 12\n", 1).unwrap();
+        let found = files(folder.path());
+        let expected = ["number 12\n", "number 11\n", "number 10\n", "number 08\n", "number 02\n"];
+        let names = ["audit", "audit.1", "audit.2", "audit.3", "audit.9"];
+        assert_eq!(names.map(|name| &*found[name]), expected);
     }
 
     #[test]

@@ -16,21 +16,30 @@ pub struct EndedKept {
 }
 
 impl Catalog {
-    /// Forgets ended uploads, at most `limit` of them; returns how many.
-    pub fn forget_ended(&self, kept: EndedKept, limit: u32) -> Reply<u32> {
+    /// Forgets ended uploads of users behind that number, at most `limit` of them and of at most 100
+    /// users; returns the number behind which the next call goes on, where there is more to look at.
+    pub fn forget_ended(&self, kept: EndedKept, behind: i64, limit: u32) -> Reply<Option<i64>> {
         self.write(move |connection| {
-            let mut users = connection.prepare_cached("SELECT user_id FROM users")?;
-            let mut rows = users.query([])?;
-            let mut forgotten = 0;
-            while forgotten < limit
-                && let Some(row) = rows.next()?
-            {
-                forgotten += forget(connection, row.get("user_id")?, kept, limit - forgotten)?;
+            let sql = "SELECT user_id FROM users WHERE user_id > $1 ORDER BY user_id LIMIT $2";
+            let mut users = connection.prepare_cached(sql)?;
+            let mut rows = users.query(params![behind, USERS_PAGE])?;
+            let (mut left, mut looked_at, mut behind) = (limit, 0, behind);
+            while let Some(row) = rows.next()? {
+                let user_id: i64 = row.get("user_id")?;
+                left -= forget(connection, user_id, kept, left)?;
+                if left == 0 {
+                    // There may be more of this user.
+                    return Ok(Some(behind));
+                }
+                (behind, looked_at) = (user_id, looked_at + 1);
             }
-            Ok(forgotten)
+            Ok((looked_at == USERS_PAGE).then_some(behind))
         })
     }
 }
+
+/// How many users are looked at in one transaction: of each up to a thousand rows are passed over.
+const USERS_PAGE: u32 = 100;
 
 fn forget(
     connection: &Connection,

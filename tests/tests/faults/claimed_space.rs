@@ -136,3 +136,29 @@ async fn fills(client: &mut RawClient) -> [usize; 3] {
     client.tree_refused(&Request::Move(moved), Code::NoSpace).await;
     made
 }
+
+/// Each of the uploads fits when it begins; all of them together do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_a_block_that_begin_together_leave_the_reserve() {
+    let Some(volume) = Volume::ext4(128 << 20) else { return };
+    let (_site, server, [_, mallory]) = two_users(&volume).await;
+    let _ballast = volume.fill_up_to(RESERVE + 4 * MIB);
+    let test_file = TestFile::new(BLOCK, 1804);
+    let mut client = server.client(&mallory).await;
+    for number in 0..20 {
+        let channel = Channel(number);
+        let begin = Upload { channel, ..upload(&format!("{number}.bin"), &test_file) };
+        client.send(&Request::Upload(begin)).await;
+        let answer = client.reply_on(channel).await;
+        assert!(matches!(answer, Reply::Upload(_)), "{answer:?}");
+    }
+    for number in 0..20 {
+        let _ = client.try_chunks(Channel(number), &test_file, 0..BLOCK).await;
+    }
+    client.ping().await;
+    client.error_on(Channel(19), Code::NoSpace).await;
+    let disk = rustix::fs::statvfs(volume.path()).expect("the disk answers");
+    let free = disk.f_bavail * disk.f_frsize;
+    assert!(free > RESERVE - MIB, "{free} bytes are free");
+    server.gone().await;
+}
