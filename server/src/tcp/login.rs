@@ -2,7 +2,8 @@
 
 use super::features::FEATURES;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
-use super::{Arrival, Privacy, crowded, joining};
+use super::joining::{self, Invited};
+use super::{Arrival, Privacy, crowded};
 use crate::access::{admitted, not_checked, refusal};
 use crate::places::{NoPlace, Place};
 use crate::shared::Shared;
@@ -23,8 +24,8 @@ use towline_types::block::BLOCK_SIZE_BYTES;
 pub(crate) enum Login {
     /// A user, and what the token says.
     User(User, Identity),
-    /// The same, and the token itself, for a client that has exchanged a secret for it.
-    Joined(User, Identity, String),
+    /// A client with the secret of a good invitation, which is not used up yet.
+    Invited(Invited),
     /// Tell them why not, and close.
     Refused(ErrorReply),
     /// They do not speak Towline: what they can read of that, and close.
@@ -88,15 +89,11 @@ async fn ask<R: AsyncRead + Unpin>(
         Ok(_) => return refused(Code::AuthRequired, "say hello first"),
         Err(error) => return Login::Refused(error),
     };
-    check(&hello, reader, privacy, shared).await
+    tracing::debug!(client = hello.client);
+    check(&hello, privacy, shared).await
 }
 
-async fn check<R: AsyncRead + Unpin>(
-    hello: &Hello,
-    reader: &mut FrameReader<R>,
-    privacy: Privacy,
-    shared: &Shared,
-) -> Login {
+async fn check(hello: &Hello, privacy: Privacy, shared: &Shared) -> Login {
     // As long as there is one version, the common one is this, and welcome says it.
     if common_version(hello.version) != Some(VERSION) {
         let mut error = ErrorReply::new(
@@ -110,27 +107,18 @@ async fn check<R: AsyncRead + Unpin>(
         error.max = Some(u64::from(VERSION));
         return Login::Refused(error);
     }
-    let login = match (&hello.token, &hello.join) {
+    match (&hello.token, &hello.join) {
         (Some(token), None) => with_token(token, shared).await,
-        (None, Some(_)) if privacy != Privacy::Kept => {
-            return refused(Code::TlsRequired, NOT_PRIVATE);
-        }
-        (None, Some(secret)) => match joining::exchange(secret, shared).await {
-            Ok((user, issued)) => Login::Joined(user, issued.identity, issued.token),
+        (None, Some(_)) if privacy != Privacy::Kept => refused(Code::TlsRequired, NOT_PRIVATE),
+        (None, Some(secret)) => match joining::look_up(secret, shared).await {
+            Ok(invited) => Login::Invited(invited),
             Err(error) => Login::Refused(error),
         },
         _ => {
             let message = "hello needs either a token or the secret of an invitation";
-            return Login::Refused(ErrorReply::bad_field("token", message));
+            Login::Refused(ErrorReply::bad_field("token", message))
         }
-    };
-    if let Login::User(user, identity) | Login::Joined(user, identity, _) = &login {
-        reader.admit(user.user_id);
-        shared.token_use.note(&shared.engine, identity);
-        let has_joined = matches!(login, Login::Joined(..));
-        tracing::debug!(user = user.name, client = hello.client, has_joined, "logged in");
     }
-    login
 }
 
 async fn with_token(token: &str, shared: &Shared) -> Login {
@@ -150,20 +138,51 @@ async fn with_token(token: &str, shared: &Shared) -> Login {
     }
 }
 
-/// The same login where the user gets a place, else a refusal.
-pub(crate) fn with_place(login: Login, place: &mut Place) -> Login {
-    let (Login::User(user, _) | Login::Joined(user, ..)) = &login else { return login };
-    match place.belongs_to(user.user_id) {
-        Ok(()) => login,
-        Err(NoPlace::OfUser { max }) => {
+/// A user who is logged in and has a place.
+pub(crate) struct LoggedIn {
+    pub(crate) user: User,
+    pub(crate) identity: Identity,
+    /// The token itself, for a client that has exchanged a secret for it.
+    pub(crate) token: Option<String>,
+}
+
+/// The last steps of a login: the user gets a place, and then an invitation is used up. A client that
+/// is refused a place can come again with the same secret.
+pub(crate) async fn admit(
+    login: Login,
+    place: &mut Place,
+    shared: &Shared,
+) -> Result<LoggedIn, Login> {
+    let user = match &login {
+        Login::User(user, _) | Login::Invited(Invited { user, .. }) => user.user_id,
+        Login::Refused(_) | Login::WrongDoor(_) | Login::Gone => return Err(login),
+    };
+    place.belongs_to(user).map_err(|error| Login::Refused(no_place(error)))?;
+    let logged_in = match login {
+        Login::User(user, identity) => LoggedIn { user, identity, token: None },
+        Login::Invited(invited) => {
+            let (user, issued) = invited.accept(shared).await.map_err(Login::Refused)?;
+            LoggedIn { user, identity: issued.identity, token: Some(issued.token) }
+        }
+        login => return Err(login),
+    };
+    shared.token_use.note(&shared.engine, &logged_in.identity);
+    let has_joined = logged_in.token.is_some();
+    tracing::debug!(user = logged_in.user.name, has_joined, "logged in");
+    Ok(logged_in)
+}
+
+fn no_place(error: NoPlace) -> ErrorReply {
+    match error {
+        NoPlace::OfUser { max } => {
             let message = format!(
                 "you have {max} connections, and a user may have no more; end some, or try again"
             );
             let mut error = ErrorReply::new(Code::TooMany, message);
             error.max = Some(max as u64);
-            Login::Refused(error)
+            error
         }
-        Err(NoPlace::Crowded) => Login::Refused(crowded()),
+        NoPlace::Crowded => crowded(),
     }
 }
 

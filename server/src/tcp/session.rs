@@ -7,7 +7,7 @@ use super::features;
 use super::forwarding::{drain_events, forward, forward_until, send_all};
 use super::frame_reader::{FrameReader, Incoming, ReadError, Segment};
 use super::lent_reader::ReaderSlot;
-use super::login::{self, Login};
+use super::login::{self, LoggedIn, Login};
 use super::reauth::reauth;
 use super::receipts::Receipts;
 use super::send_buffer::SendBuffer;
@@ -81,12 +81,9 @@ pub(crate) async fn serve<R, W>(
             return;
         }
     };
-    let (login, token) = match login::with_place(login, &mut place) {
-        Login::Joined(user, identity, token) => (Login::User(user, identity), Some(token)),
-        login => (login, None),
-    };
-    match login {
-        Login::User(user, identity) => {
+    match login::admit(login, &mut place, &shared).await {
+        Ok(LoggedIn { user, identity, token }) => {
+            reader.admit(user.user_id);
             let has_joined = token.is_some();
             shared.logins.accepted.increment();
             outgoing.push(&Reply::Welcome(login::welcome(&user, token, &shared)));
@@ -119,12 +116,12 @@ pub(crate) async fn serve<R, W>(
             connection.run().await;
             return;
         }
-        Login::Refused(error) => {
+        Err(Login::Refused(error)) => {
             shared.logins.refused(peer, error.code.as_str());
             outgoing.push(&Reply::Error(error));
         }
-        Login::WrongDoor(text) => outgoing.push_frames(text.as_bytes()),
-        Login::Gone | Login::Joined(..) => return,
+        Err(Login::WrongDoor(text)) => outgoing.push_frames(text.as_bytes()),
+        Err(Login::Gone | Login::User(..) | Login::Invited(_)) => return,
     }
     close_gracefully(&mut reader, &mut outgoing).await;
 }

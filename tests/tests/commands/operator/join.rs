@@ -4,6 +4,7 @@ use super::{run, said};
 use towline_protocol::reply::Welcome;
 use towline_protocol::request::Hello;
 use towline_protocol::{Code, JoinLine, Reply, Request};
+use towline_tests::PATIENCE;
 use towline_tests::netns_link::NetnsLink;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::raw_client::RawClient;
@@ -91,6 +92,38 @@ async fn of_many_clients_with_one_secret_one_gets_a_token() {
     assert_eq!(joined, 1);
     let tokens = said(&site, &["tokens"]).await;
     assert_eq!(tokens.lines().filter(|line| line.contains(" good ")).count(), 1, "{tokens}");
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_gets_no_place_keeps_its_secret() {
+    let site = Site::new();
+    let user = site.add_user("ada").await;
+    let launch = Launch::over(&site).settings(&site.settings("max_connections_per_user = 1"));
+    let server = launch.start().await;
+    let secret = line(&site, &[]).await.secret.reveal();
+    let mut first = RawClient::login(server.address(), &user.token).await;
+    for _ in 0..2 {
+        join(&server, &secret).await.error(Code::TooMany).await;
+    }
+    first.ping().await;
+    drop(first);
+    // The server notices in a moment that the place is free.
+    let joined = async {
+        loop {
+            match join(&server, &secret).await.reply().await {
+                Reply::Welcome(welcome) => return welcome,
+                Reply::Error(error) => assert_eq!(error.code, Code::TooMany),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let joined = tokio::time::timeout(PATIENCE, joined).await.expect("the place gets free");
+    assert!(joined.token.is_some());
+    // The one that ada had before, and this one: none for the logins that were refused.
+    let tokens = said(&site, &["tokens"]).await;
+    assert_eq!(tokens.lines().filter(|line| line.contains(" good ")).count(), 2, "{tokens}");
+    join(&server, &secret).await.error(Code::Unauthorized).await;
     server.gone().await;
 }
 
