@@ -12,6 +12,7 @@ mod forget;
 mod get;
 mod habits;
 mod job;
+mod joining;
 mod json;
 mod known_servers;
 mod list;
@@ -133,8 +134,15 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Puts the addresses of servers in the place of their names.
 fn prepare(command: &mut Command) -> Result<(), error::CliError> {
+    if let Some(connect) = command.connect() {
+        destination::take_address(connect);
+    }
     if let Command::Put(put) = command {
+        destination::take_line(put)?;
         destination::take(put)?;
+    }
+    if let Some(connect) = command.connect() {
+        destination::refuse_line(connect)?;
     }
     command.connect().map_or(Ok(()), resolve::look_up_names)
 }

@@ -20,6 +20,7 @@ use towline_types::{DocumentId, Fingerprint, OnConflict};
 pub(super) use tree::{
     AnswerArgs, Get, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions, Watch,
 };
+pub(super) use values::TypedServer;
 use values::{chunk_bytes, conflict, rate};
 
 /// The end of the help of every command: the exit codes.
@@ -324,9 +325,13 @@ pub(super) struct About {
 /// Which server, and with which token.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// The server, by its address or by the name that `towline login` gave it [default:
-    /// $TOWLINE_SERVER, else the default server; for an unfinished upload, its server]
-    #[arg(long, value_name = "HOST[:PORT]|NAME")]
+    /// The server, by its address or by the name that `towline login` gave it; for `put` also the line
+    /// that `towlined join` prints [default: $TOWLINE_SERVER, else the default server; for an
+    /// unfinished upload, its server]
+    #[arg(long = "to", id = "to", value_name = "HOST[:PORT]|NAME")]
+    pub(super) typed_to: Option<TypedServer>,
+    /// The address of the server that was typed.
+    #[arg(skip)]
     pub(super) to: Option<ServerAddress>,
     /// The server that is used where neither the command nor an upload names one.
     #[arg(skip)]

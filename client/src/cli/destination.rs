@@ -1,10 +1,68 @@
-//! `towline put FILE... NAME:FOLDER`: a named server as the last of the paths, as other tools have it.
+//! Where files go: the server after `--to`, the line after `put --to`, and `towline put FILE...
+//! NAME:FOLDER`, a named server as the last of the paths, as other tools have it.
 
-use super::arguments::Put;
+use super::arguments::{ConnectArgs, Put, TypedServer};
 use super::error::CliError;
+use super::joining;
 use super::named_servers::NamedServers;
 use crate::text::{printable, shell_word};
 use std::path::Path;
+
+/// Takes the address that was typed.
+pub(super) fn take_address(connect: &mut ConnectArgs) {
+    if let Some(TypedServer::Address(address)) = &connect.typed_to {
+        connect.to = Some(address.clone());
+    }
+}
+
+/// Joins by the line that was typed, and takes the address and the token from it.
+pub(super) fn take_line(put: &mut Put) -> Result<(), CliError> {
+    let Some(TypedServer::Line(line)) = &put.connect.typed_to else { return Ok(()) };
+    let connect = &put.connect;
+    let options = [
+        ("--token-file", connect.token_file.is_some()),
+        ("--fingerprint", connect.fingerprint.is_some()),
+        ("--plaintext", connect.plaintext),
+        ("--trust-new", connect.trust_new),
+    ];
+    if let Some((option, _)) = options.iter().find(|(_, is_typed)| *is_typed) {
+        return Err(CliError::usage(format!(
+            "{option}: the line after --to says which key the server has, and brings a token; omit \
+             the option"
+        )));
+    }
+    let missing = |path: &&std::path::PathBuf| {
+        path.as_os_str() != "-" && std::fs::symlink_metadata(path).is_err()
+    };
+    // The line is good for one machine and for some minutes: a mistyped path does not use it.
+    if let Some(path) = put.paths.iter().find(missing) {
+        return Err(CliError::usage(format!(
+            "there is no {}; nothing was sent, and the line can still be used",
+            printable(&path.to_string_lossy())
+        )));
+    }
+    if put.dry_run {
+        put.connect.typed_to = None;
+        return Ok(());
+    }
+    let server = joining::join(line)?;
+    put.connect.fingerprint = Some(line.fingerprint);
+    put.connect.token_file = Some(server.token_file);
+    put.connect.to = Some(server.address);
+    put.connect.typed_to = None;
+    Ok(())
+}
+
+/// Other commands than `put` need a server that has a name.
+pub(super) fn refuse_line(connect: &ConnectArgs) -> Result<(), CliError> {
+    match connect.typed_to {
+        Some(TypedServer::Line(_)) => Err(CliError::usage(
+            "--to has a line to join by, which only `towline put` takes; to use the server for more: \
+             towline login LINE, and then --to NAME",
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// Takes the last path for the server and the folder, where it begins with the name of a server and a
 /// colon. A name has no slash, so `./nas:a` is always a file. Where a file here has the same name, the

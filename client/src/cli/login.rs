@@ -2,33 +2,29 @@
 
 use super::arguments::Login;
 use super::error::CliError;
+use super::joining::{self, NEW_LINE};
 use super::json;
 use super::known_servers::KnownServers;
 use super::named_servers::{BAD_NAME, NamedServers, is_name};
 use super::output::{line, say};
 use super::private_file;
-use super::runtime::block_on;
 use crate::address::ServerAddress;
-use crate::client::Client;
-use crate::client::joining::Joined;
 use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::security::Security;
 use crate::system::in_words;
 use crate::text::{printable, shown};
 use serde::Serialize;
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
-use towline_protocol::{Code, JoinAddress, JoinLine};
+use towline_protocol::JoinLine;
 
 pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
     let join_line = join_line(login)?;
     let Some(servers) = NamedServers::of_person()? else {
         return Err(CliError::new(Exit::Refused, "there is no home folder for the token"));
     };
-    let addresses = join_line.addresses.iter().map(address).collect::<Result<Vec<_>, _>>()?;
+    let addresses = joining::addresses(&join_line)?;
     let name = name(login, &servers, &addresses)?;
-    let (address, joined) = joined(&join_line, addresses)?;
+    let (address, joined) = joining::joined(&join_line, addresses)?;
 
     // The secret is used up. Where one of these fails, the token at least is not lost unnoticed.
     let token_file = servers.token_file(&name);
@@ -51,9 +47,6 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
     );
     Ok(Exit::Done)
 }
-
-const NEW_LINE: &str =
-    "the line was used up: ask for a new one (towlined join) once that is mended";
 
 /// What `--json` says.
 #[derive(Serialize)]
@@ -96,15 +89,6 @@ fn join_line(login: &Login) -> Result<JoinLine, CliError> {
     text.parse().map_err(|error| CliError::usage(format!("{error}; nothing was sent")))
 }
 
-fn address(typed: &JoinAddress) -> Result<ServerAddress, CliError> {
-    let host = typed.host();
-    let text = match host.contains(':') {
-        true => format!("[{host}]:{}", typed.port()),
-        false => typed.to_string(),
-    };
-    text.parse().map_err(|error| CliError::usage(format!("{error}")))
-}
-
 /// The name of the server: as typed, else the first part of the name of its host, or its address. The
 /// name is looked at before anything is sent, because the line is good only once.
 fn name(
@@ -142,65 +126,6 @@ fn usual_name(host: &str) -> String {
         Ok(IpAddr::V6(_)) => format!("ip-{}", host.replace(':', "-")),
         Err(_) => host.split('.').next().unwrap_or(host).to_lowercase(),
     }
-}
-
-/// Tries the addresses in their order. An address that leads to another server, or to none, has been
-/// sent nothing, so that the next one is tried.
-fn joined(
-    line: &JoinLine,
-    addresses: Vec<ServerAddress>,
-) -> Result<(ServerAddress, Joined), CliError> {
-    let mut errors = Vec::new();
-    for address in addresses {
-        let client = Client::without_token(address.clone());
-        let mut client = client.security(Security::Key(line.fingerprint));
-        match block_on(client.join(&line.secret))? {
-            Ok(joined) => return Ok((address, joined)),
-            Err(failure) if is_answer(&failure) => return Err(refused(failure)),
-            Err(failure) => errors.push((address, failure)),
-        }
-    }
-    Err(none_answered(errors))
-}
-
-/// Whether the failure is the answer of the right server.
-fn is_answer(failure: &Failure) -> bool {
-    matches!(failure, Failure::Refused { .. } | Failure::Protocol(_))
-}
-
-fn refused(failure: Failure) -> CliError {
-    match &failure {
-        Failure::Refused { reply, .. } if reply.code == Code::Unauthorized => CliError::new(
-            Exit::Refused,
-            "the server does not take this line: it was used, its time has passed, or it was damaged",
-        )
-        .advising("ask for a new one (towlined join --user NAME)"),
-        Failure::Refused { reply, .. } if reply.code == Code::BadRequest => {
-            CliError::from(failure).advising("ask the server's operator to update towlined")
-        }
-        _ => failure.into(),
-    }
-}
-
-fn none_answered(errors: Vec<(ServerAddress, Failure)>) -> CliError {
-    let is_other =
-        |(_, failure): &&(ServerAddress, Failure)| matches!(failure, Failure::KeyChanged { .. });
-    if let Some((address, Failure::KeyChanged { expected, found, .. })) =
-        errors.iter().find(is_other)
-    {
-        let message = format!(
-            "the server at {address} has the key {found}, and the line is for one with the key \
-             {expected}; nothing was sent, and the line can still be used"
-        );
-        return CliError::new(Exit::Refused, message).advising(
-            "another machine may answer in its place, or the line was changed on the way: ask the \
-             person who sent it",
-        );
-    }
-    let reasons: Vec<_> = errors.iter().map(|(_, failure)| failure.to_string()).collect();
-    CliError::new(Exit::Refused, reasons.join("; ")).advising(
-        "is the server running, and this machine in the same network? The line says where it is",
-    )
 }
 
 #[cfg(test)]

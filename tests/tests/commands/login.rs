@@ -1,11 +1,13 @@
 //! `towline login LINE`: a machine joins by one pasted line, and the server has a name from then on.
 
+use rustix::process::Signal;
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, Outcome, run};
-use towline_tests::process::{ServerProcess, stdout, towline, towlined};
+use towline_tests::process::{Launch, ServerProcess, stdout, towline, towlined};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::TestFile;
 
@@ -226,5 +228,81 @@ async fn the_token_of_a_named_server_goes_to_that_server_alone() {
     let mut by_variable = person.command(&["ls"]);
     by_variable.env("TOWLINE_SERVER", "nas");
     run(by_variable).await.assert_done();
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn put_takes_the_line_and_keeps_only_what_a_second_run_needs() {
+    let site = Site::new();
+    let user = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let person = Person::new(&site, &user, &server, "home");
+    let test_file = TestFile::new(3_000_000, 972);
+    person.cli.write("a.bin", &test_file);
+    let line = line(&site, &[]).await;
+
+    // A mistake does not use the line up, and nothing is kept of it.
+    let missing = person.types(&["put", "no.bin", "--to", &line]).await;
+    missing.assert_code(2);
+    assert!(missing.err.contains("can still be used"), "{missing:?}");
+    person.types(&["put", "a.bin", "--to", &line[..line.len() - 3]]).await.assert_code(2);
+    person.types(&["put", "a.bin", "--to", &line, "--token-file", "x"]).await.assert_code(2);
+    person.types(&["put", "a.bin", "--to", &line, "--dry-run"]).await.assert_done();
+    assert!(!person.home.join("towline/joined").exists());
+
+    person.types(&["put", "a.bin", "--to", &line]).await.assert_done();
+    site.assert_published(&user, "a.bin", &test_file);
+    let tokens_kept: Vec<_> = fs::read_dir(person.setting("joined"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let [token] = tokens_kept.as_slice() else { panic!("{tokens_kept:?}") };
+    assert_eq!(fs::metadata(token).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = line.rsplit_once('/').unwrap().1;
+    assert!(!token.to_string_lossy().contains(secret), "a path is no secret");
+    // There is no named server, and no default one.
+    assert!(!person.setting("config.toml").exists());
+    person.types(&["ls"]).await.assert_code(2);
+
+    // The same command works again, also with another file: the token is kept.
+    person.cli.write("b.bin", &test_file);
+    person.types(&["put", "b.bin", "--folder", "x", "--to", &line]).await.assert_done();
+    site.assert_published(&user, "x/b.bin", &test_file);
+    assert_eq!(tokens(&site).await, 1);
+    // Another machine needs another line.
+    let other = Person::new(&site, &user, &server, "other");
+    let refused = other.types(&["put", "a.bin", "--to", &line]).await;
+    refused.assert_code(1);
+    assert!(refused.err.contains("it was used"), "{refused:?}");
+    assert_eq!(fs::read_dir(other.setting("joined")).unwrap().count(), 0);
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_by_a_line_that_was_interrupted_goes_on_with_the_same_line() {
+    let site = Site::new();
+    let user = site.add_user("ada").await;
+    let server = ServerProcess::start(&site).await;
+    let person = Person::new(&site, &user, &server, "home");
+    let test_file = TestFile::new(40_000_000, 973);
+    person.cli.write("a.bin", &test_file);
+    let line = line(&site, &[]).await;
+    let slow = person.command(&["put", "a.bin", "--to", &line, "--limit-rate", "4MB"]);
+    let mut sending = person.cli.start(slow);
+    let is_progress =
+        |event: &Value| event["event"] == "progress" && event["durable"].as_u64() > Some(0);
+    sending.until(is_progress).await;
+    sending.signal(Signal::INT);
+    let paused = sending.end().await;
+    paused.assert_code(3);
+    let durable = paused.event("paused")["durable"].as_u64().unwrap();
+    let address = server.address();
+    server.gone().await;
+    let server = Launch::over(&site).listen(address).start().await;
+    let ended = person.types(&["put", "a.bin", "--to", &line, "--json"]).await;
+    let sent = ended.assert_done().event("completed")["sent_bytes"].as_u64().unwrap();
+    assert_eq!(sent, test_file.size() as u64 - durable, "not a byte twice");
+    site.assert_published(&user, "a.bin", &test_file);
+    assert_eq!(tokens(&site).await, 1);
     server.gone().await;
 }

@@ -1,9 +1,33 @@
 //! The values of options, as people write them.
 
+use crate::address::{BadAddress, ServerAddress};
 use crate::units;
 use bytesize::ByteSize;
+use std::str::FromStr;
+use towline_protocol::JoinLine;
 use towline_protocol::limits::CHUNK_BYTES_MAX;
 use towline_types::{NodeKind, OnConflict};
+
+/// A server as it is typed after `--to`.
+#[derive(Debug, Clone)]
+pub(in crate::cli) enum TypedServer {
+    /// An address or a name.
+    Address(ServerAddress),
+    /// A line by which a client joins.
+    Line(JoinLine),
+}
+
+impl FromStr for TypedServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if JoinLine::is_meant(text) {
+            let line = text.parse().map_err(|error| format!("{error}; nothing was sent"))?;
+            return Ok(Self::Line(line));
+        }
+        text.parse().map(Self::Address).map_err(|error: BadAddress| error.to_string())
+    }
+}
 
 /// What to do where a name is taken on the server.
 pub(super) fn conflict(text: &str) -> Result<OnConflict, String> {
