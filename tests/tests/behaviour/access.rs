@@ -103,7 +103,7 @@ async fn a_token_that_expires_ends_its_connections() {
     other.error_on(ZERO, Code::AuthExpired).await;
     assert!(ended.saturating_duration_since(since) < HOLDS + SLACK);
     // A token that expires while the clock runs normally ends its connection at that moment.
-    let token = server.site.token(server.user.id, Duration::from_secs(1002));
+    let token = server.site.token(server.user.id, Duration::from_secs(1003));
     let mut raw = RawClient::login(server.address(), &token).await;
     let since = Instant::now();
     raw.error_on(ZERO, Code::AuthExpired).await;
