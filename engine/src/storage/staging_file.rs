@@ -87,8 +87,10 @@ impl StagingFile {
                 },
             )?;
         let made = Self::new(volume, file, name.clone(), MAKE).and_then(|file| {
+            // What fills it at once has room: it was looked for just now.
+            fill(&file)?;
             file.space.expect(filesize);
-            fill(&file).map(|()| file)
+            Ok(file)
         });
         if made.is_err() {
             // Where even this fails, recovery finds a file without a row: what came whole
