@@ -35,8 +35,6 @@ mod put_pipe;
 mod question;
 mod receipt;
 mod receipts_file;
-#[cfg(feature = "serve")]
-mod receive;
 mod resolve;
 mod restore;
 mod resume;
@@ -121,8 +119,6 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => {
             towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(error::of_server)
         }
-        #[cfg(feature = "serve")]
-        Command::Receive(receive) => receive::run(&receive),
         #[cfg(feature = "serve")]
         Command::Demo { file } => crate::demo::run(file).map_err(error::of_server),
     };

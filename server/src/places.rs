@@ -142,11 +142,6 @@ impl Places {
         self.limits.all
     }
 
-    /// Whether a connection is one of that user.
-    pub(crate) fn has_user(&self, user: UserId) -> bool {
-        self.state().users.contains_key(&user)
-    }
-
     /// A place for a connection from that address; `None` where all places are taken. Another
     /// stranger may have to leave for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {

@@ -33,7 +33,6 @@ mod places;
 mod progress;
 mod put;
 mod receipts;
-mod receive;
 mod refused;
 mod round_trip;
 mod server_settings;
