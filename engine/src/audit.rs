@@ -1,4 +1,4 @@
-//! What an operator may want to know later: who did what, and what came of it. The engine says so
+//! What an operator may want to know later: who did what, and with which result. The engine says so
 //! to an [`AuditObserver`], and knows neither a file nor a format. Where there is no observer,
 //! nothing is made for it.
 
@@ -35,7 +35,7 @@ pub struct AuditRecord {
     pub to: Option<String>,
     /// The length of the file in bytes.
     pub bytes: Option<u64>,
-    /// What came of it.
+    /// The result.
     pub result: AuditResult,
 }
 
@@ -70,7 +70,7 @@ pub enum AuditAction {
     MakeLink,
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditResult {
     /// It was done.

@@ -21,7 +21,7 @@ use towline_state::catalog::{CancelledBy, EndedKept};
 use towline_types::Timestamp;
 use towline_upload::Phase;
 
-/// The time between two looks: so long after a command an upload ends at the latest.
+/// The time between two looks. An upload ends at most this time after the command that cancels it.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// How long an upload is known that has ended without a document, so that its client learns why.
@@ -34,7 +34,7 @@ const ENDED_KEPT_COUNT: u32 = 1000;
 /// How many uploads are looked at in one transaction.
 const PAGE: u32 = 1000;
 
-/// Every so many looks uploads are forgotten for their age: once an hour.
+/// The number of looks in an hour. Once in so many, uploads are forgotten for their age.
 const LOOKS_AN_HOUR: u32 = 720;
 
 /// How long the task rests after a fault: what stands against it stays as a rule, and must not fill

@@ -1,24 +1,13 @@
 //! Two changes of one tree at the same time, of which one waits between its steps: the list, the
 //! log of changes and the disk agree afterwards.
 
-use std::time::{Duration, Instant};
 use towline_protocol::request::{Mkdir, Move, Remove, Request};
-use towline_tests::PATIENCE;
 use towline_tests::process::{Launch, ServerProcess};
 use towline_tests::raw_client::{RawClient, ZERO, names};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::tree_audit::assert_tree_is_one;
 
-async fn waits_at(server: &ServerProcess, point: &str) {
-    let began = Instant::now();
-    let is_there = |line: &String| line.contains("a failpoint waits") && line.contains(point);
-    while !server.said().iter().any(is_there) {
-        assert!(began.elapsed() < PATIENCE, "{point} is not reached: {:#?}", server.said());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// A tree with the folder `above`.
+/// A server with that plan of failpoints, its user and a client.
 async fn begin(site: &Site, plan: &str) -> (ServerProcess, TestUser, RawClient) {
     let user = site.add_user("ada").await;
     let server = Launch::over(site).failpoints(plan).start().await;
@@ -37,12 +26,12 @@ async fn a_folder_whose_parent_goes_meanwhile_leaves_no_row_without_a_folder() {
     ];
     for change in changes {
         let site = Site::in_memory();
-        // The first folder is made in `begin`.
+        // The first folder is made without a wait.
         let (server, user, mut first) = begin(&site, "mkdir.made=wait:1500@2").await;
         first.mkdir("above").await;
         let mkdir = Mkdir { path: names("above/below"), ..Mkdir::default() };
         first.send(&Request::Mkdir(mkdir)).await;
-        waits_at(&server, "mkdir.made").await;
+        server.says_in_one_line(&["a failpoint waits", "mkdir.made"]).await;
         let mut second = server.client(&user).await;
         second.send(&change).await;
         let made = first.reply_on(ZERO).await;
