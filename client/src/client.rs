@@ -9,6 +9,7 @@ mod hostile;
 pub(crate) mod joining;
 mod make;
 pub(crate) mod many;
+mod other_address;
 mod pipe;
 mod put;
 mod questions;
@@ -26,11 +27,12 @@ pub(crate) use retry::Wait;
 use crate::address::ServerAddress;
 use crate::attempt_end::AttemptEnd;
 use crate::connection::Connection;
-use crate::events::Listener;
 #[cfg(doc)]
 use crate::events::Receipt;
+use crate::events::{Event, Listener};
 use crate::failure::Failure;
 use crate::route::Route;
+use crate::route::other_addresses::OtherAddresses;
 use crate::security::Security;
 use crate::timeouts::Timeouts;
 use crate::token::{Token, TokenSource};
@@ -56,6 +58,10 @@ const FIRST_LOGIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Client {
     route: Route,
+    /// Where the server may be as well.
+    others: OtherAddresses,
+    /// That the server was found at another address, until a person is told.
+    moved: Option<String>,
     /// The address of the server, and the store that it says it has.
     known: KnownServer,
     /// The store that has to answer, where the caller knows it.
@@ -86,6 +92,8 @@ impl Client {
         Self {
             known: KnownServer::new(server.to_string(), None),
             route: Route::to(server),
+            others: OtherAddresses::default(),
+            moved: None,
             expected: None,
             jobs: Vec::new(),
             was_met: false,
@@ -162,6 +170,18 @@ impl Client {
         self
     }
 
+    /// Where the server may be as well. Where nothing answers at its address, and it has to have a
+    /// certain key ([`Security::Key`]), the client looks for it there, and goes on there if the same
+    /// store answers. `known` is called each time, on a thread that may block.
+    #[must_use]
+    pub fn other_addresses(
+        mut self,
+        known: impl Fn() -> Vec<ServerAddress> + Send + Sync + 'static,
+    ) -> Self {
+        self.others = OtherAddresses::from_fn(known);
+        self
+    }
+
     /// Uploads to that store alone and asks no other one: a document number means something else
     /// in another store, and the files may not be meant for it.
     #[must_use]
@@ -219,8 +239,13 @@ impl Client {
             let login = self.timeouts.ping_answer;
             let login = if self.was_met { login } else { login.min(FIRST_LOGIN) };
             self.shown = self.token.current();
-            let mut opened =
-                Connection::open(&self.route, &self.token, self.timeouts, login).await?;
+            let opened = Connection::open(&self.route, &self.token, self.timeouts, login).await;
+            let mut opened = match opened {
+                Err(end @ AttemptEnd::Unreached(_)) => {
+                    self.at_other_address(login).await.ok_or(end)?
+                }
+                opened => opened?,
+            };
             let store = opened.welcome().server_id;
             if self.expected.is_some() && store.is_some() && self.expected != store {
                 let server = self.known.address.clone();
@@ -252,6 +277,9 @@ impl Client {
     async fn attempt(&mut self, transfer: &mut Transfer, listener: Listener<'_>) -> Attempt {
         if let Err(end) = self.connected().await {
             return Attempt::not_begun(end);
+        }
+        if let Some(message) = self.moved.take() {
+            listener(Event::Notice { path: transfer.local().clone(), message });
         }
         let Some(connection) = self.connection.as_mut() else {
             return Attempt::not_begun(AttemptEnd::Lost(String::new()));

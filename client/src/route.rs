@@ -3,6 +3,7 @@
 mod addresses;
 pub(crate) mod greeting;
 pub(crate) mod no_server;
+pub(crate) mod other_addresses;
 
 use crate::address::ServerAddress;
 use crate::rate_limit::RateLimit;
@@ -48,6 +49,12 @@ impl Route {
     pub(crate) fn to(server: ServerAddress) -> Self {
         let security = Security::usual(&server);
         Self { server, security, learned: Arc::default(), limit: None }
+    }
+
+    /// The way to the same server at another address. What was learned of the network on this way
+    /// says nothing of that one.
+    pub(crate) fn leading_to(&self, server: ServerAddress) -> Self {
+        Self { server, learned: Arc::default(), ..self.clone() }
     }
 
     /// How all later connections are protected.

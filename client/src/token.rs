@@ -12,6 +12,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_protocol::limits::TOKEN_BYTES_MAX;
+use towline_types::StoreId;
 
 /// A JSON web token. It is never shown, not even by `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +33,14 @@ pub enum BadToken {
     /// The file cannot be read.
     #[error("the token file cannot be read: {}", crate::system::in_words(.0))]
     Unreadable(#[from] io::Error),
+}
+
+/// What a client reads of a token.
+#[derive(serde::Deserialize)]
+struct Claims {
+    exp: Option<u64>,
+    iss: Option<String>,
+    sub: Option<String>,
 }
 
 impl Token {
@@ -78,14 +87,24 @@ impl Token {
 
     /// When the token says that it ends, since 1970.
     pub(crate) fn ends_at(&self) -> Option<Duration> {
-        #[derive(serde::Deserialize)]
-        struct Claims {
-            exp: u64,
-        }
+        Some(Duration::from_secs(self.claims()?.exp?))
+    }
+
+    /// The store that the token says it is for; nothing for a token of an identity provider.
+    pub(crate) fn store(&self) -> Option<StoreId> {
+        self.claims()?.iss?.parse().ok()
+    }
+
+    /// The user that the token says it is for, in the words of the one who has issued it.
+    pub(crate) fn user(&self) -> Option<String> {
+        self.claims()?.sub
+    }
+
+    /// What the token says. Only the server can tell whether it is true.
+    fn claims(&self) -> Option<Claims> {
         let claims = self.0.split('.').nth(1)?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
-        let Claims { exp } = serde_json::from_slice(&claims).ok()?;
-        Some(Duration::from_secs(exp))
+        serde_json::from_slice(&claims).ok()
     }
 
     pub(crate) fn reveal(&self) -> &str {

@@ -5,6 +5,7 @@
 //! formats describe. The kit waits for events and not for a time to pass wherever it can. No port
 //! is fixed, and a failing test prints everything that it received before.
 
+pub mod capture;
 pub mod cli_fixture;
 pub mod disks;
 mod flip;
@@ -14,6 +15,7 @@ pub mod local_tree;
 pub mod named_tests;
 pub mod netns_link;
 pub mod one_shot_frames;
+pub mod person_at;
 pub mod points;
 pub mod printed_messages;
 pub mod process;

@@ -126,6 +126,23 @@ impl NetnsLink {
         }
     }
 
+    /// The server's machine gets another address of the network, and loses the one that it had: what
+    /// is sent to that one arrives nowhere, and no end is told.
+    ///
+    /// # Panics
+    /// Where the system refuses that.
+    pub fn renumber(&mut self, host: u8) {
+        let near = &mut self.near;
+        let before = format!("{}/24", near.address);
+        near.address = Ipv4Addr::new(198, 18, 0, host);
+        let after = format!("{}/24", near.address);
+        // In this order: an address goes together with those of its network that came after it.
+        for (what, address) in [("delete", before), ("add", after)] {
+            ip(&["-n", &near.namespace, "address", what, &address, "dev", DEVICE])
+                .expect("a device");
+        }
+    }
+
     /// Makes the link slow in both directions. Returns `false`, with a message, where the kernel
     /// has no shaper.
     #[must_use]

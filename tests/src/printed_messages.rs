@@ -52,6 +52,7 @@ const OF_OPTIONS: [&str; 3] = ["Err", "map_err", "ok_or_else"];
 const SPEAKERS: &[(&str, &str)] = &[
     ("client/src/attempt_end.rs", "reason"),
     ("client/src/cli/movement.rs", "silence"),
+    ("client/src/client/other_address.rs", "moved"),
     ("client/src/cli/output.rs", "lost"),
     ("client/src/cli/receipt/teller.rs", "tell_bad_line"),
     ("client/src/cli/receipt/teller.rs", "trouble"),

@@ -47,9 +47,8 @@ pub(super) fn run(get: Get) -> Result<Exit, CliError> {
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);
     let client = || {
-        Client::new(server.clone(), credential.token.clone())
+        resolve::secured(Client::new(server.clone(), credential.token.clone()), security)
             .token_file(credential.file.clone())
-            .security(security)
             .retries(get.output.retries)
     };
     let lines_to = if goal == Goal::Output { LinesTo::Error } else { LinesTo::Output };

@@ -38,6 +38,14 @@ impl KnownServers {
         Ok(self.lines()?.iter().any(|(_, known)| *known == key))
     }
 
+    /// Where the server with that key was used, the latest address first. Where the file cannot be
+    /// read there is none: the caller has an address already.
+    pub(super) fn addresses_of(&self, key: Fingerprint) -> Vec<ServerAddress> {
+        let lines = self.lines().unwrap_or_default().into_iter().rev();
+        let with_key = lines.filter(|(_, known)| *known == key);
+        with_key.filter_map(|(address, _)| address.parse().ok()).collect()
+    }
+
     /// The address and the key of each server.
     pub(super) fn all(&self) -> io::Result<Vec<(String, Fingerprint)>> {
         self.lines()
@@ -100,6 +108,9 @@ mod tests {
         assert_eq!(known.key_of(&nas).unwrap(), Some(new));
         assert_eq!(known.key_of(&other).unwrap(), Some(old));
         assert!(known.has(old).unwrap() && known.has(new).unwrap());
+        known.remember(&nas, old).unwrap();
+        assert_eq!(known.addresses_of(old), [nas.clone(), other]);
+        known.remember(&nas, new).unwrap();
         assert!(fs::read_to_string(known.path()).unwrap().starts_with(comment));
     }
 }

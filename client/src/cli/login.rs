@@ -5,17 +5,19 @@ use super::error::CliError;
 use super::joining::{self, NEW_LINE};
 use super::json;
 use super::known_servers::KnownServers;
-use super::named_servers::{BAD_NAME, NamedServers, is_name};
+use super::named_servers::{BAD_NAME, NamedServer, NamedServers, is_name};
 use super::output::{line, say};
 use super::private_file;
 use crate::address::ServerAddress;
 use crate::exit::Exit;
 use crate::system::in_words;
 use crate::text::{printable, shown};
+use crate::token::Token;
 use serde::Serialize;
 use std::io::{self, IsTerminal as _};
 use std::net::IpAddr;
 use towline_protocol::JoinLine;
+use towline_types::Fingerprint;
 
 pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
     let join_line = join_line(login)?;
@@ -23,8 +25,14 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
         return Err(CliError::new(Exit::Refused, "there is no home folder for the token"));
     };
     let addresses = joining::addresses(&join_line)?;
-    let name = name(login, &servers, &addresses)?;
-    let (address, joined) = joining::joined(&join_line, addresses)?;
+    let at = At { servers: &servers, addresses: &addresses, key: join_line.fingerprint };
+    let (name, moved) = (at.name(login.name.as_deref())?, at.moved(login.name.as_deref()));
+    let (address, joined) = joining::joined(&join_line, addresses.clone())?;
+    let moved = moved.filter(|moved| is_of(moved, &joined.token));
+    let (name, before) = match moved {
+        Some(moved) => (moved.name.clone(), Some(moved.address.to_string())),
+        None => (name, None),
+    };
 
     // The secret is used up. Where one of these fails, the token at least is not lost unnoticed.
     let token_file = servers.token_file(&name);
@@ -43,7 +51,13 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
     let default = servers.default().is_none_or(|default| default.name == name);
     tell(
         login,
-        &LoggedIn { name: &name, address: address.to_string(), user: &joined.user, default },
+        &LoggedIn {
+            name: &name,
+            address: address.to_string(),
+            user: &joined.user,
+            default,
+            address_before: before,
+        },
     );
     Ok(Exit::Done)
 }
@@ -55,14 +69,22 @@ struct LoggedIn<'a> {
     address: String,
     user: &'a str,
     default: bool,
+    /// Where the server was, if it has another address now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address_before: Option<String>,
 }
 
 fn tell(login: &Login, done: &LoggedIn<'_>) {
     if login.answer.json {
         return json::answer("login", done);
     }
-    let LoggedIn { name, address, user, default } = done;
+    let LoggedIn { name, address, user, default, address_before } = done;
     line(&format!("logged in to {name} ({address}) as {}", printable(user)));
+    if let Some(before) = address_before {
+        line(&format!(
+            "it is the server that was at {before}: what was begun there goes on at {address}"
+        ));
+    }
     line(&match default {
         true => format!("it is the default server; to send a file: towline put FILE {name}:"),
         false => format!("to send a file: towline put FILE {name}:"),
@@ -89,35 +111,71 @@ fn join_line(login: &Login) -> Result<JoinLine, CliError> {
     text.parse().map_err(|error| CliError::usage(format!("{error}; nothing was sent")))
 }
 
-/// The name of the server: as typed, else the first part of the name of its host, or its address. The
-/// name is looked at before anything is sent, because the line is good only once.
-fn name(
-    login: &Login,
-    servers: &NamedServers,
-    addresses: &[ServerAddress],
-) -> Result<String, CliError> {
-    let name = match (&login.name, addresses.first()) {
-        (Some(name), _) => name.clone(),
-        (None, Some(first)) => usual_name(first.host()),
-        (None, None) => String::new(),
-    };
-    if !is_name(&name) {
-        return Err(CliError::usage(format!(
-            "{:?}: {BAD_NAME}; choose one with --as",
-            printable(&name)
-        )));
+/// Where a join line leads, and the servers that have names.
+struct At<'a> {
+    servers: &'a NamedServers,
+    addresses: &'a [ServerAddress],
+    key: Fingerprint,
+}
+
+impl At<'_> {
+    /// The name of the server: as typed, else the first part of the name of its host, or its address.
+    /// The name is looked at before anything is sent, because the line is good only once.
+    fn name(&self, typed: Option<&str>) -> Result<String, CliError> {
+        let name = match (typed, self.addresses.first()) {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(first)) => usual_name(first.host()),
+            (None, None) => String::new(),
+        };
+        if !is_name(&name) {
+            return Err(CliError::usage(format!(
+                "{:?}: {BAD_NAME}; choose one with --as",
+                printable(&name)
+            )));
+        }
+        match self.servers.named(&name) {
+            Some(other) if !self.is_here(other) && !self.was_elsewhere(other) => {
+                Err(CliError::new(
+                    Exit::Refused,
+                    format!(
+                        "another server, {}, is called {name} already, and nothing was sent; choose \
+                         another name with --as, or remove that one: towline logout {name}",
+                        other.address
+                    ),
+                ))
+            }
+            _ => Ok(name),
+        }
     }
-    match servers.named(&name) {
-        Some(other) if !addresses.contains(&other.address) => Err(CliError::new(
-            Exit::Refused,
-            format!(
-                "another server, {}, is called {name} already, and nothing was sent; choose another \
-                 name with --as, or remove that one: towline logout {name}",
-                other.address
-            ),
-        )),
-        _ => Ok(name),
+
+    /// The named server that the line leads to under another address: the one of the typed name, or,
+    /// where no name was typed, the only one that has the key.
+    fn moved(&self, typed: Option<&str>) -> Option<&NamedServer> {
+        if let Some(name) = typed {
+            return self.servers.named(name).filter(|named| self.was_elsewhere(named));
+        }
+        let is_one = |named: &&NamedServer| self.is_here(named) || self.was_elsewhere(named);
+        let mut found = self.servers.all().iter().filter(is_one);
+        let only = found.next().filter(|_| found.next().is_none());
+        only.filter(|named| self.was_elsewhere(named))
     }
+
+    fn is_here(&self, named: &NamedServer) -> bool {
+        self.addresses.contains(&named.address)
+    }
+
+    /// Whether the server of that name has the key of the line, and an address that the line does not
+    /// have.
+    fn was_elsewhere(&self, named: &NamedServer) -> bool {
+        let known = KnownServers::of_person();
+        let key = known.and_then(|known| known.key_of(&named.address).ok().flatten());
+        key == Some(self.key) && !self.is_here(named)
+    }
+}
+
+/// Whether the token of that name is one of the same user, or cannot be read.
+fn is_of(named: &NamedServer, token: &Token) -> bool {
+    Token::from_file(&named.token_file).map_or(true, |before| before.user() == token.user())
 }
 
 fn usual_name(host: &str) -> String {

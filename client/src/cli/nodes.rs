@@ -20,7 +20,8 @@ pub(super) fn client(connect: &ConnectArgs, quiet: bool) -> Result<Client, CliEr
     let credential = resolve::credential(connect, None)?;
     resolve::warn_of_open_token(&credential, quiet);
     let security = resolve::security(connect, &server, &credential.token)?;
-    Ok(Client::new(server, credential.token).token_file(credential.file).security(security))
+    let client = Client::new(server, credential.token).token_file(credential.file);
+    Ok(resolve::secured(client, security))
 }
 
 /// What a server refuses is said with the place that it is about.

@@ -47,9 +47,8 @@ pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
     };
     let receipts = put.output.receipts.as_deref();
     let mut receipts = receipts.map(|path| ReceiptsFile::open(path, &[])).transpose()?;
-    let mut client = Client::new(server, credential.token)
+    let mut client = resolve::secured(Client::new(server, credential.token), security)
         .token_file(credential.file)
-        .security(security)
         .retries(put.output.retries)
         .limit_rate(put.output.limit_rate)
         .receipts(receipts.is_some());

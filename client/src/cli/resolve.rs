@@ -15,7 +15,7 @@ pub(super) use entries::{entries, entry, jobs};
 use environment::{SERVER_VARIABLE, variable};
 pub(super) use memory::{Memory, Purpose, memory};
 pub(super) use named_server::look_up_names;
-pub(super) use security::security;
+pub(super) use security::{secured, security};
 use towline_state::state_file::UploadEntry;
 use towline_types::{BadName, Name, NodePath};
 

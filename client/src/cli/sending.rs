@@ -50,11 +50,8 @@ pub(super) fn client(
     retries: Option<u32>,
 ) -> Result<Client, CliError> {
     let security = resolve::security(connect, &server, &credential.token)?;
-    let client = Client::new(server, credential.token)
-        .token_file(credential.file)
-        .security(security)
-        .retries(retries);
-    Ok(memory.lent_to(client))
+    let client = Client::new(server, credential.token).token_file(credential.file).retries(retries);
+    Ok(memory.lent_to(resolve::secured(client, security)))
 }
 
 /// All that a run has to do.

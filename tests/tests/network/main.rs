@@ -12,6 +12,7 @@ mod half_open;
 mod ipv6;
 mod join;
 mod lost_answers;
+mod moved_server;
 mod mute_server;
 mod other_service;
 mod resets;

@@ -81,6 +81,18 @@ pub(in crate::cli) fn security(
     Ok(Security::Key(key))
 }
 
+/// The client, protected in that way. Where it recognises the server by its key, it also finds it at
+/// any other address at which the person has used that server.
+pub(in crate::cli) fn secured(client: Client, security: Security) -> Client {
+    let client = client.security(security);
+    match (security, KnownServers::of_person()) {
+        (Security::Key(key), Some(known)) => {
+            client.other_addresses(move || known.addresses_of(key))
+        }
+        _ => client,
+    }
+}
+
 fn not_usable(known_servers: &KnownServers) -> impl Fn(io::Error) -> CliError {
     let path = printable(&known_servers.path().display().to_string()).to_string();
     move |error| {
