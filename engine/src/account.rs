@@ -23,9 +23,11 @@ use crate::writer::OrderedWriter;
 pub use content::Content;
 pub use exchange::Completion;
 use exchange::{Exchange, Outcome, no_upload};
+use std::ops::Range;
 use std::sync::Arc;
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, UserId,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
+    UserId,
 };
 pub use upload_handle::UploadHandle;
 
@@ -108,6 +110,41 @@ impl Account {
     pub async fn status(&self, id: DocumentId) -> Result<Status, Rejection> {
         match self.query(Query::Status(id)).await? {
             Answer::Status(status) => Ok(status),
+            _ => Err(no_upload()),
+        }
+    }
+
+    /// How a document stands, once all bytes that an upload has received survive a power cut (P1).
+    /// So a client that lost its connection is not sent back to bytes that the engine already has.
+    /// Cancel-safe: it changes nothing but how early these bytes are made durable.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn status_when_durable(&self, id: DocumentId) -> Result<Status, Rejection> {
+        let status = self.status(id).await?;
+        if status.position.received <= status.position.durable.get() {
+            return Ok(status);
+        }
+        // The answer above says that the document belongs to this user.
+        let Some(active) = self.shared.registry.get(id) else { return Ok(status) };
+        self.shared.checkpoints.pause(std::iter::once(active)).await;
+        self.status(id).await
+    }
+
+    /// The ranges of an upload that are here, in bytes, ascending and with a gap between them, from
+    /// `from` on and at most `max` of them, which is never more than
+    /// [`PAGE_RANGES_MAX`](crate::PAGE_RANGES_MAX). Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn received_ranges(
+        &self,
+        id: DocumentId,
+        from: Offset,
+        max: u32,
+    ) -> Result<Vec<Range<u64>>, Rejection> {
+        match self.query(Query::ReceivedRanges { id, from, max }).await? {
+            Answer::ReceivedRanges(ranges) => Ok(ranges),
             _ => Err(no_upload()),
         }
     }

@@ -211,6 +211,15 @@ pub enum Query {
     },
     /// How a document stands.
     Status(DocumentId),
+    /// Which bytes of an upload are here.
+    ReceivedRanges {
+        /// The upload.
+        id: DocumentId,
+        /// The first byte that is asked about.
+        from: Offset,
+        /// How many ranges the answer may have, at most [`PAGE_RANGES_MAX`].
+        max: u32,
+    },
     /// Which blocks of an upload are held.
     HeldBlocks {
         /// The upload.
@@ -283,6 +292,9 @@ pub enum BlockPages {
 
 /// The number of blocks in a page: they hold 32 GiB of a file, and their values are 1 MiB.
 pub const PAGE_BLOCKS: u32 = 1 << 15;
+
+/// The most ranges in one answer to [`Query::ReceivedRanges`].
+pub const PAGE_RANGES_MAX: u32 = 1 << 12;
 
 /// Which kind of request a door refused. It decides what the writer does about its upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

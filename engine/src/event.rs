@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use towline_state::catalog::{DurableOffset, Node};
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
-    Timestamp,
+    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, NodeId,
+    Offset, Sha256Hash, Timestamp,
 };
 use towline_upload::{Length, Phase};
 
@@ -157,6 +157,9 @@ pub enum Answer {
     Found(Found),
     /// How a document stands.
     Status(Status),
+    /// The ranges of an upload that are here, in bytes, ascending and with a gap between them.
+    /// Nothing is promised of them but what the durable offset says.
+    ReceivedRanges(Vec<Range<u64>>),
     /// A page of the blocks that the server holds. The next one is made when this is dropped.
     HeldBlocks {
         /// Each with its value, in the order of the file.
@@ -194,6 +197,14 @@ pub struct Status {
     pub is_active: bool,
     /// The hash of the whole, once it is known.
     pub hash: Option<FileHash>,
+    /// The SHA-256 hash of the whole, where one was wanted and is known.
+    pub sha256: Option<Sha256Hash>,
+    /// The file, link or folder that the document is a version of, once it is published.
+    pub node_id: Option<NodeId>,
+    /// The chunk size in bytes that the client meant to send in.
+    pub chunk_size: Option<u32>,
+    /// When the upload began.
+    pub started_at: Timestamp,
     /// When it became complete.
     pub created_at: Option<Timestamp>,
     /// When the upload is given up if no byte comes.

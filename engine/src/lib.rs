@@ -98,8 +98,9 @@ pub use audit::{AuditAction, AuditObserver, AuditRecord, AuditResult};
 pub use buffer::{BlockBuffer, BufferPool, BufferRequest, UNITS, WHOLE_BYTES};
 pub use clock::Clock;
 pub use command::{
-    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, Query, ReadRequest, ReadTarget,
-    RejectedRequest, RequestEnd, ResumeRequest, Verifier, WHOLE_BYTES_MAX, WholeUpload,
+    BlockPages, Command, CompleteRequest, NewUpload, PAGE_BLOCKS, PAGE_RANGES_MAX, Query,
+    ReadRequest, ReadTarget, RejectedRequest, RequestEnd, ResumeRequest, Verifier, WHOLE_BYTES_MAX,
+    WholeUpload,
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};

@@ -146,7 +146,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     GroupAccess::default().apply();
     let before = &arguments.serve;
     let done = match &arguments.command {
-        None => serve(before).map(|()| true),
+        None => serve_with(before, Server::with_http).map(|()| true),
         Some(Command::CheckConfig(check)) => check_config::run(check, before),
         Some(Command::Status(status)) => {
             status::run(status, &status.store.or(before)).map(|()| true)
@@ -213,6 +213,14 @@ const LAST_THREADS: Duration = Duration::from_millis(300);
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
+    serve_with(arguments, |server| server)
+}
+
+/// The same with the doors that `open_doors` adds to the server.
+fn serve_with(
+    arguments: &ServeArgs,
+    open_doors: impl FnOnce(Server) -> Server,
+) -> anyhow::Result<()> {
     let Settings { listen, config, log_format, group_access, run_as } = arguments.settings()?;
     group_access.apply();
     let bound = listen.bind().and_then(|listener| {
@@ -237,7 +245,7 @@ pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
         let started = Started::of(&config, address);
         let audit_log = config.audit.as_ref().and_then(|file| std::path::absolute(&file.path).ok());
         let server = tokio::select! {
-            server = Server::open(config) => server?,
+            server = Server::open(config) => open_doors(server?),
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };

@@ -11,6 +11,7 @@ mod access;
 mod audit;
 pub mod cli;
 mod config;
+mod http;
 mod json_line;
 mod listener;
 mod listening;

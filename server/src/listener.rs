@@ -1,6 +1,7 @@
 //! Accepts connections, up to a limit, tunes their sockets, and finds out by the first byte which
 //! protocol a client speaks.
 
+use crate::http::HttpDoor;
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket;
@@ -11,6 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::join;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use towline_engine::log::Limiter;
@@ -25,7 +27,7 @@ const REST: Duration = Duration::from_millis(250);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
-pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn run(listener: TcpListener, http: Option<HttpDoor>, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
@@ -45,8 +47,8 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                 if let Err(error) = tune(&stream) {
                     tracing::debug!(%peer, %error, "the socket could not be tuned");
                 }
-                let here = Arc::clone(&shared);
-                shared.connections.spawn(open_door(stream, peer, place, here));
+                let (here, http) = (Arc::clone(&shared), http.clone());
+                shared.connections.spawn(open_door(stream, peer, place, http, here));
             }
             Err(error) => {
                 if let Some(others) = failing.due(()) {
@@ -62,7 +64,13 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Finds out which protocol the client speaks, and serves the client.
-async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
+async fn open_door(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    http: Option<HttpDoor>,
+    shared: Arc<Shared>,
+) {
     let login_until = Instant::now() + shared.timings.login;
     let mut first = [0];
     // Cancel-safe: `peek` leaves the byte in the socket.
@@ -83,10 +91,13 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Ar
         false if shared.allow_plaintext => Privacy::Waived,
         false => Privacy::Lost,
     };
-    let arrival = Arrival { peer, login_until, privacy };
+    let arrival = Arrival { peer, login_until, privacy, is_tls };
     if !is_tls {
         let (reader, writer) = halves;
-        return session::serve(reader, writer, arrival, place, shared).await;
+        return match http.filter(|_| is_http(first[0])) {
+            Some(door) => door.serve(Box::new(join(reader, writer)), arrival, place, shared).await,
+            None => session::serve(reader, writer, arrival, place, shared).await,
+        };
     }
     let accepted = tokio::select! {
         accepted = timeout_at(login_until, tls::accept(&shared.tls, halves)) => accepted,
@@ -94,8 +105,20 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Ar
         () = place.has_to_leave() => return,
     };
     match accepted {
-        Ok(Ok((reader, writer))) => {
-            session::serve(reader, writer, arrival, place, shared).await;
+        Ok(Ok((mut reader, writer))) => {
+            let first = tokio::select! {
+                first = timeout_at(login_until, reader.first_byte()) => first,
+                () = shared.stopping.cancelled() => return,
+                () = place.has_to_leave() => return,
+            };
+            // Where no byte came in time, the session refuses the login for that reason.
+            let is_http = matches!(first, Ok(Ok(Some(byte))) if is_http(byte));
+            match http.filter(|_| is_http) {
+                Some(door) => {
+                    door.serve(Box::new(join(reader, writer)), arrival, place, shared).await;
+                }
+                None => session::serve(reader, writer, arrival, place, shared).await,
+            }
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "no TLS came about");
@@ -103,6 +126,12 @@ async fn open_door(stream: TcpStream, peer: SocketAddr, place: Place, shared: Ar
         }
         Err(_) => shared.logins.refused(peer, Code::AuthTimeout.as_str()),
     }
+}
+
+/// Whether a connection that begins with that byte is one of HTTP: methods are words in capital
+/// letters.
+const fn is_http(first: u8) -> bool {
+    first.is_ascii_uppercase()
 }
 
 /// Whether the connection stays on this machine: the client has a loopback address, or the address

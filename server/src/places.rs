@@ -211,6 +211,19 @@ impl State {
     }
 }
 
+impl State {
+    /// Removes a connection of that user.
+    fn take_user(&mut self, user: UserId) {
+        self.users_count -= 1;
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
+    }
+}
+
 impl Place {
     /// Waits until the connection has to leave because others want to log in. After the login it
     /// never has to leave. Cancel-safe.
@@ -221,11 +234,29 @@ impl Place {
         }
     }
 
-    /// Gives the place to the user who has logged in.
+    /// Cancelled when the connection has to leave because others want to log in; none once it
+    /// belongs to a user.
+    pub(crate) fn leave_token(&self) -> Option<CancellationToken> {
+        match &self.of {
+            Owner::Stranger { leave, .. } => Some(leave.clone()),
+            Owner::User(_) => None,
+        }
+    }
+
+    /// Whether nobody has logged in at it.
+    pub(crate) const fn is_of_stranger(&self) -> bool {
+        matches!(self.of, Owner::Stranger { .. })
+    }
+
+    /// Gives the place to the user who has logged in. It may be the place of another user, or of
+    /// this one already.
     ///
     /// # Errors
     /// Where the user gets no place. Then it stays the place of a stranger.
     pub(crate) fn belongs_to(&mut self, user: UserId) -> Result<(), NoPlace> {
+        if matches!(self.of, Owner::User(owner) if owner == user) {
+            return Ok(());
+        }
         let limits = self.places.limits;
         let mut state = self.places.state();
         let count = state.users.get(&user).copied().unwrap_or(0);
@@ -235,10 +266,13 @@ impl Place {
         if count > 0 && state.users_count + limits.for_newcomers() >= limits.all {
             return Err(NoPlace::Crowded);
         }
-        if let Owner::Stranger { address, number, .. } = self.of {
+        match self.of {
             // The stranger may have been made to leave a moment ago. It has logged in by now, and
             // stays.
-            let _ = state.take_stranger(address, number);
+            Owner::Stranger { address, number, .. } => {
+                let _ = state.take_stranger(address, number);
+            }
+            Owner::User(earlier) => state.take_user(earlier),
         }
         *state.users.entry(user).or_default() += 1;
         state.users_count += 1;
@@ -255,15 +289,7 @@ impl Drop for Place {
             Owner::Stranger { address, number, .. } => {
                 let _ = state.take_stranger(address, number);
             }
-            Owner::User(user) => {
-                state.users_count -= 1;
-                if let Some(count) = state.users.get_mut(&user) {
-                    *count -= 1;
-                    if *count == 0 {
-                        state.users.remove(&user);
-                    }
-                }
-            }
+            Owner::User(user) => state.take_user(user),
         }
     }
 }

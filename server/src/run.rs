@@ -1,6 +1,7 @@
 //! A server from start to stop.
 
 use crate::audit::{AuditError, AuditLog};
+use crate::http::HttpDoor;
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
@@ -63,6 +64,7 @@ pub enum RunError {
 /// A server that has put everything in order and can take connections.
 pub struct Server {
     shared: Arc<Shared>,
+    http: Option<HttpDoor>,
 }
 
 /// Reads the server's certificate and the keys of tokens again while the server runs, and opens its
@@ -120,7 +122,15 @@ impl Server {
     pub async fn open(config: Config) -> Result<Self, RunError> {
         let runtime = Handle::current();
         let opening = tokio::task::spawn_blocking(move || open(config, &runtime));
-        Ok(Self { shared: Arc::new(opening.await.map_err(|_| RunError::Panicked)??) })
+        let shared = Arc::new(opening.await.map_err(|_| RunError::Panicked)??);
+        Ok(Self { shared, http: None })
+    }
+
+    /// The same server, which serves clients that speak HTTP as well. Without this they are told that
+    /// the port has no such door. A program that never calls this has no HTTP in it.
+    #[must_use]
+    pub fn with_http(self) -> Self {
+        Self { http: Some(HttpDoor::default()), ..self }
     }
 
     /// The fingerprint by which clients recognise this server.
@@ -144,7 +154,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
-        let Self { shared } = self;
+        let Self { shared, http } = self;
         if let Some(audit) = &shared.audit {
             audit.server("start");
         }
@@ -153,7 +163,7 @@ impl Server {
             tokio::spawn(async move { shared.logins.run().await })
         };
         let status = tokio::spawn(answer_questions(Arc::clone(&shared)));
-        let listening = tokio::spawn(listener::run(listener, Arc::clone(&shared)));
+        let listening = tokio::spawn(listener::run(listener, http, Arc::clone(&shared)));
         let is_alone = tokio::select! {
             () = shutdown => true,
             () = shared.engine.lock_removed() => false,

@@ -26,6 +26,8 @@ pub(crate) struct Arrival {
     /// The time by which its client has to have logged in.
     pub(crate) login_until: Instant,
     pub(crate) privacy: Privacy,
+    /// Whether the connection is encrypted.
+    pub(crate) is_tls: bool,
 }
 
 /// Whether others on the network can read a connection.

@@ -16,6 +16,7 @@ mod invitation;
 mod jwks;
 mod provider;
 mod signing_keys;
+mod upload_token;
 
 pub use error::{KeyError, TokenError};
 pub use file::write_token;
@@ -25,6 +26,7 @@ pub(crate) use invitation::secret_hash;
 pub use jwks::ProviderKeysError;
 pub use provider::TrustedProvider;
 pub use signing_keys::{SigningKey, SigningKeys};
+pub(crate) use upload_token::{UploadToken, is_upload_token};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use claims::Claims;

@@ -10,6 +10,7 @@ pub mod cli_fixture;
 pub mod disks;
 mod flip;
 pub mod fuzz;
+pub mod http_client;
 pub mod last_release;
 pub mod local_tree;
 pub mod named_tests;

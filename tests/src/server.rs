@@ -75,6 +75,7 @@ pub struct TestServer {
     pub clock: TestClock,
     tweak: Tweak,
     bind: Bind,
+    has_http: bool,
     running: Option<Running>,
 }
 
@@ -102,24 +103,31 @@ impl TestServer {
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,
     ) -> Self {
-        Self::over(Site::new(), bind, tweak).await
+        Self::over(Site::new(), bind, tweak, false).await
+    }
+
+    /// A server with the HTTP door and other settings.
+    pub async fn start_with_http(tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        Self::over(Site::new(), move || bind().expect("a free port"), tweak, true).await
     }
 
     /// The same over a data folder that exists already; the user is added to it.
     pub async fn start_at(site: Site, tweak: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        Self::over(site, move || bind().expect("a free port"), tweak).await
+        Self::over(site, move || bind().expect("a free port"), tweak, false).await
     }
 
     async fn over(
         site: Site,
         bind: impl Fn() -> std::net::TcpListener + Send + Sync + 'static,
         tweak: impl Fn(&mut Config) + Send + Sync + 'static,
+        has_http: bool,
     ) -> Self {
         let user = site.add_user("ada").await;
         let clock = TestClock::default();
         let (tweak, bind) = (Box::new(tweak), Box::new(bind));
-        let mut server = Self { site, user, clock, tweak, bind, running: None };
+        let mut server = Self { site, user, clock, tweak, bind, has_http, running: None };
         server.start_again().await;
         server
     }
@@ -176,6 +184,7 @@ impl TestServer {
     pub async fn try_start(&mut self) -> Result<(), RunError> {
         assert!(self.running.is_none(), "the server runs already");
         let server = Server::open(self.config()).await?;
+        let server = if self.has_http { server.with_http() } else { server };
         let listener = (self.bind)();
         listener.set_nonblocking(true).expect("a socket");
         let listener = TcpListener::from_std(listener).expect("a socket");

@@ -151,6 +151,9 @@ impl OrderedWriter {
             Command::Resume(request) => (request.id, self.resume(request, may_block)),
             Command::Join { id, lease } => (*id, self.join(*id, *lease, may_block)),
             Command::Query(Query::Status(id)) => (*id, self.status(*id, may_block)),
+            Command::Query(Query::ReceivedRanges { id, from, max }) => {
+                (*id, self.received_ranges(*id, *from, *max, may_block))
+            }
             Command::Query(Query::HeldBlocks { id, pages }) => {
                 match self.held_blocks(*id, *pages, may_block) {
                     Ok(more) => return Ok(more.map(Box::new).map(Step::HeldBlocks)),

@@ -55,3 +55,43 @@ async fn ranges_stay_over_a_pause_and_no_byte_is_taken_twice() {
     assert_eq!(door.read("a"), file);
     client.close().await;
 }
+
+/// What is here is told of an upload with a writer, of one without, and of a document.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ranges_that_are_here_are_told_over_a_restart() {
+    let mut door = Door::open().await;
+    let mut client = door.client();
+    let file = bytes(6 * MIB + 99, 3);
+    let (id, _) = client.begin(1, new("a", file.len(), SendingMode::RANGES)).await;
+    client.send(1, 0, &file[..MIB + 50]).await;
+    client.send(1, 3 * MIB, &file[3 * MIB..5 * MIB + 10]).await;
+    client.status(1, id).await;
+    let ranges = async |door: &Door, from: usize, max| {
+        let ranges = door.account().received_ranges(id, offset(from), max).await.unwrap();
+        ranges.into_iter().map(|range| (range.start, range.end)).collect::<Vec<_>>()
+    };
+    let mib = MIB as u64;
+    let (first, second) = ((0, mib + 50), (3 * mib, 5 * mib + 10));
+    assert_eq!(ranges(&door, 0, 9).await, [first, second]);
+    assert_eq!(ranges(&door, 0, 1).await, [first]);
+    assert_eq!(ranges(&door, MIB, 9).await, [(mib, mib + 50), second]);
+    assert_eq!(ranges(&door, 2 * MIB, 9).await, [second]);
+    let status = door.account().status_when_durable(id).await.unwrap();
+    assert_eq!(status.position.durable.get(), offset(MIB + 50));
+    client.close().await;
+    door.restart().await;
+    // A begun block behind a gap is not recorded.
+    let second = (3 * mib, 5 * mib);
+    assert_eq!(ranges(&door, 0, 9).await, [first, second]);
+    assert_eq!(ranges(&door, 4 * MIB, 9).await, [(4 * mib, 5 * mib)]);
+    assert_eq!(ranges(&door, 0, 1).await, [first]);
+
+    let mut client = door.client();
+    client.resume(1, id, SendingMode::RANGES).await;
+    client.send(1, MIB + 50, &file[MIB + 50..3 * MIB]).await;
+    client.send(1, 5 * MIB, &file[5 * MIB..]).await;
+    client.complete(1, claim(&file)).await;
+    assert_eq!(ranges(&door, 7, 9).await, [(7, file.len() as u64)]);
+    assert_eq!(ranges(&door, file.len(), 9).await, []);
+    client.close().await;
+}

@@ -377,8 +377,8 @@ fn answered(channel: Channel, document: Option<DocumentId>, answer: &Answer) -> 
         }
         Answer::Status(standing) => Some(Reply::Status(status(channel, document?, standing))),
         // They are long: see `frames`.
-        // The door asks for no fence, and `HeldBlocks` was taken out above.
-        Answer::HeldBlocks { .. } | Answer::Fence => None,
+        // The door asks for no fence and no ranges, and `HeldBlocks` was taken out above.
+        Answer::HeldBlocks { .. } | Answer::ReceivedRanges(_) | Answer::Fence => None,
     }
 }
 

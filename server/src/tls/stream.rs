@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 /// The most encrypted bytes that are read at a time: four full records of TLS.
 const READ_BYTES: usize = 64 << 10;
@@ -28,6 +28,8 @@ pub(crate) struct TlsReceiver {
     socket: Receiver,
     tls: Shared,
     encrypted: Encrypted,
+    /// The first byte, where it was looked at and is still to be read.
+    peeked: Option<u8>,
 }
 
 /// See the module's description.
@@ -66,7 +68,8 @@ pub(crate) async fn accept(
     let tls = Arc::new(Mutex::new(tls));
     let (receiver, sender) = socket;
     let encrypted = Encrypted::default();
-    let mut receiver = TlsReceiver { socket: receiver, tls: Arc::clone(&tls), encrypted };
+    let mut receiver =
+        TlsReceiver { socket: receiver, tls: Arc::clone(&tls), encrypted, peeked: None };
     let mut sender = TlsSender { socket: sender, tls, encrypted: Vec::new(), sent: 0, accepted: 0 };
     loop {
         let (is_handshaking, wants_write) = {
@@ -92,6 +95,17 @@ fn lock(tls: &Shared) -> MutexGuard<'_, ServerConnection> {
 impl TlsReceiver {
     fn tls(&self) -> MutexGuard<'_, ServerConnection> {
         lock(&self.tls)
+    }
+
+    /// The first byte that the client sends; none at the end of the connection. It is still to be
+    /// read. Cancel-safe.
+    pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        if self.peeked.is_none() {
+            let mut byte = [0];
+            let count = self.read(&mut byte).await?;
+            self.peeked = (count == 1).then_some(byte[0]);
+        }
+        Ok(self.peeked)
     }
 
     /// Reads one part of the handshake.
@@ -152,6 +166,10 @@ impl AsyncRead for TlsReceiver {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(byte) = this.peeked.take() {
+            buffer.put_slice(&[byte]);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         loop {
             // Takes bytes that are decrypted already. A read of 0 bytes is the orderly end of the

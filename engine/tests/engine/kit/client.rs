@@ -198,6 +198,7 @@ pub(crate) fn text(event: &Event) -> String {
                 long(status.position.length),
                 if status.is_active { ", active" } else { "" }
             ),
+            Answer::ReceivedRanges(ranges) => format!("received {ranges:?}"),
             Answer::HeldBlocks { blocks, .. } => {
                 let held: Vec<_> = blocks.iter().map(|(index, _)| index.get()).collect();
                 format!("held {held:?}")

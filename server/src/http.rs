@@ -1,0 +1,59 @@
+//! The HTTP door: uploads and downloads for curl, browsers and phones, on the port of the TCP door.
+//!
+//! An upload that was begun at any door can go on at any other. The door translates requests into
+//! the questions and commands of `towline_engine`; `docs/http.md` has the protocol. Nothing but
+//! this module knows HTTP.
+
+mod byte_ranges;
+mod caller;
+mod client;
+mod conditions;
+mod connection;
+mod content_digest;
+mod content_range;
+mod create;
+mod disposition;
+mod download;
+mod entity_tag;
+mod guarded_stream;
+mod problem;
+mod request_body;
+mod router;
+mod shared_writers;
+mod shown;
+mod state;
+mod uploads;
+
+use state::HttpState;
+
+use crate::places::Place;
+use crate::shared::Shared;
+use crate::tcp::Arrival;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection: plain or over TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The door of one server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HttpDoor(Arc<HttpState>);
+
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl HttpDoor {
+    /// Serves one connection whose client speaks HTTP, until it ends.
+    pub(crate) fn serve(
+        &self,
+        stream: Box<dyn Stream>,
+        arrival: Arrival,
+        place: Place,
+        shared: Arc<Shared>,
+    ) -> Serving {
+        Box::pin(connection::serve(stream, arrival, place, shared, Arc::clone(&self.0)))
+    }
+}

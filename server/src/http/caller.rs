@@ -1,0 +1,189 @@
+//! Whose request it is: the user of a token, and what the token is good for.
+
+use super::client::Context;
+use super::problem::Problem;
+use crate::access::{self, Access};
+use crate::audit::AuditedClient;
+use crate::places::NoPlace;
+use crate::tcp::{Privacy, crowded};
+use crate::token::{Identity, TokenError, UploadToken, Verified, is_upload_token};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::Deserialize;
+use std::sync::{Arc, Mutex, PoisonError};
+use towline_engine::{Account, AuditObserver, Origin};
+use towline_protocol::ErrorReply;
+use towline_protocol::limits::TOKEN_BYTES_MAX;
+use towline_state::catalog::{User, UserRef};
+use towline_types::{DocumentId, Timestamp};
+
+/// See the module's description.
+pub(super) struct Caller {
+    pub(super) account: Account,
+    pub(super) identity: Identity,
+    /// When the token of the person ends.
+    pub(super) until: Timestamp,
+    /// The only upload that the token is good for; none for the token of a person.
+    upload: Option<DocumentId>,
+    /// Behind a lock that is never taken: with it, a caller may be borrowed by several tasks.
+    access: Mutex<Access>,
+}
+
+/// The parameters of a URL that this module reads.
+#[derive(Deserialize)]
+struct Parameters {
+    token: Option<String>,
+}
+
+/// The message for a client that connects from another machine without TLS.
+const NOT_PRIVATE: &str = "this server takes requests from other machines only over https: without \
+                           it the token and the files could be read on the way";
+
+const NO_TOKEN: &str = "the request has no token: send the header Authorization: Bearer TOKEN";
+
+const OF_ONE_UPLOAD: &str = "this token is good for one upload alone, and not for this request";
+
+impl Caller {
+    /// Finds out who sends the request, and gives the connection's place to that user. The rules
+    /// are those of a login at the TCP door.
+    pub(super) async fn of(context: &Context, parts: &Parts) -> Result<Self, Problem> {
+        let caller = Self::look_up(context, parts).await;
+        match &caller {
+            Ok(_) => context.shared.logins.accepted.increment(),
+            Err(problem) => context.shared.logins.refused(context.client.peer, problem.code()),
+        }
+        caller.map_err(Refusal::problem)
+    }
+
+    async fn look_up(context: &Context, parts: &Parts) -> Result<Self, Refusal> {
+        let Context { shared, client, .. } = context;
+        if client.privacy == Privacy::Lost {
+            // The token is not even looked at: everybody who reads the connection has it.
+            return Err(Refusal::TlsRequired);
+        }
+        let token = token(parts).ok_or(Refusal::NoToken)?;
+        let (identity, user, of_upload) = if is_upload_token(&token) {
+            let token = shared.tokens.check_for_upload(&token)?;
+            let identity = token.identity;
+            let standing =
+                shared.engine.standing(UserRef::Number(identity.user), identity.token).await;
+            let standing = standing.map_err(|error| access::not_checked(&error))?;
+            let user = access::still_admitted(standing, identity.token.is_none())?;
+            (identity, user, Some(token))
+        } else {
+            let verified: Verified = shared.tokens.check(&token)?;
+            let standing = shared.engine.standing(verified.user.clone(), verified.token).await;
+            let standing = standing.map_err(|error| access::not_checked(&error))?;
+            let (user, identity) = access::admitted(standing, &verified)?;
+            (identity, user, None)
+        };
+        client.belongs_to(user.user_id)?;
+        shared.token_use.note(&shared.engine, &identity);
+        Ok(Self::admitted(context, user, identity, of_upload))
+    }
+
+    fn admitted(
+        context: &Context,
+        user: User,
+        identity: Identity,
+        token: Option<UploadToken>,
+    ) -> Self {
+        let Context { shared, client, .. } = context;
+        let mut origin = Origin::new(client.peer);
+        let user_id = user.user_id;
+        let audited = shared
+            .audit
+            .clone()
+            .map(|log| Arc::new(AuditedClient::new(log, user, client.peer, identity)));
+        if let Some(client) = &audited {
+            origin = origin.observed_by(Arc::clone(client) as Arc<dyn AuditObserver>);
+        }
+        let account = shared.engine.account(user_id, origin);
+        let access = Mutex::new(Access::granted(Arc::clone(shared), identity, audited));
+        let until = token.map_or(identity.expires_at, |token| token.until);
+        Self { account, identity, until, upload: token.map(|token| token.upload), access }
+    }
+
+    /// Refuses a token that is good for one upload alone.
+    pub(super) fn is_person(&self) -> Result<(), Problem> {
+        match self.upload {
+            None => Ok(()),
+            Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", OF_ONE_UPLOAD)),
+        }
+    }
+
+    /// Refuses a token that is good for another upload.
+    pub(super) fn may_write(&self, upload: DocumentId) -> Result<(), Problem> {
+        match self.upload {
+            Some(own) if own != upload => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", OF_ONE_UPLOAD))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the user may be here no longer, and says why. Cancel-safe.
+    pub(super) async fn ends(&mut self) -> Problem {
+        self.access.get_mut().unwrap_or_else(PoisonError::into_inner).ends().await.into()
+    }
+}
+
+/// The token of a request: in the header, or in the URL, where people put the one of an upload.
+fn token(parts: &Parts) -> Option<String> {
+    let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    let token = bearer.or_else(|| {
+        let query = axum::extract::Query::<Parameters>::try_from_uri(&parts.uri).ok()?;
+        query.0.token
+    })?;
+    (token.len() <= TOKEN_BYTES_MAX).then_some(token)
+}
+
+/// Why a request has no caller.
+enum Refusal {
+    TlsRequired,
+    NoToken,
+    Told(ErrorReply),
+}
+
+impl Refusal {
+    fn problem(self) -> Problem {
+        match self {
+            Self::TlsRequired => {
+                Problem::new(StatusCode::UPGRADE_REQUIRED, "tls_required", NOT_PRIVATE)
+            }
+            Self::NoToken => Problem::new(StatusCode::UNAUTHORIZED, "auth_required", NO_TOKEN),
+            Self::Told(error) => error.into(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TlsRequired => "tls_required",
+            Self::NoToken => "auth_required",
+            Self::Told(error) => error.code.as_str(),
+        }
+    }
+}
+
+impl From<ErrorReply> for Refusal {
+    fn from(error: ErrorReply) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        Self::Told(access::refusal(error))
+    }
+}
+
+impl From<NoPlace> for Refusal {
+    fn from(error: NoPlace) -> Self {
+        Self::Told(match error {
+            NoPlace::OfUser { .. } | NoPlace::Crowded => crowded(),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! One connection of the HTTP door, from its first request to its end.
+
+use super::client::{Client, Context};
+use super::guarded_stream::GuardedStream;
+use super::state::HttpState;
+use super::{Stream, router};
+use crate::places::Place;
+use crate::shared::Shared;
+use crate::tcp::Arrival;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
+
+/// The most bytes that hyper keeps of a connection, for the head of a request and for the part of
+/// its body that is read at a time.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// The most headers of a request.
+const HEADERS_MAX: usize = 100;
+
+/// Serves one connection. While no request of it was authenticated, its place may be taken from it
+/// as from every stranger; the head of a request has to come in the time of a login.
+pub(super) async fn serve(
+    stream: Box<dyn Stream>,
+    arrival: Arrival,
+    place: Place,
+    shared: Arc<Shared>,
+    state: Arc<HttpState>,
+) {
+    let leave = place.leave_token();
+    let client = Arc::new(Client::new(arrival, place));
+    let context = Context { shared: Arc::clone(&shared), state, client: Arc::clone(&client) };
+    let stream = GuardedStream::new(stream, shared.timings.unread);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.timings.login)
+        .max_buf_size(BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router::of(context)));
+    let mut serving = pin!(serving);
+    let mut is_stopping = false;
+    let leaves = async {
+        match leave {
+            Some(leave) => leave.cancelled_owned().await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut leaves = pin!(leaves);
+    let mut may_leave = true;
+    let ended = loop {
+        tokio::select! {
+            ended = serving.as_mut() => break ended,
+            () = shared.stopping.cancelled(), if !is_stopping => {
+                // The request under way is answered, and no other one is read.
+                is_stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = leaves.as_mut(), if may_leave => {
+                if client.is_stranger() {
+                    return;
+                }
+                may_leave = false;
+            }
+        }
+        if is_stopping {
+            let until = Instant::now() + shared.timings.stop;
+            match timeout_at(until, serving.as_mut()).await {
+                Ok(ended) => break ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %client.peer, %error, "an HTTP connection has ended");
+    }
+}

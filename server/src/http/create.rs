@@ -1,0 +1,189 @@
+//! `POST /uploads`: an upload begins.
+
+use super::caller::Caller;
+use super::client::Context;
+use super::problem::Problem;
+use super::shown::{Shown, time_text};
+use super::state::{CHUNK_BYTES, UPLOAD_TOKEN_TTL};
+use axum::Json;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use towline_engine::{Begun, Length, NewUpload, SendingMode};
+use towline_state::catalog::NodeWish;
+use towline_types::{
+    DocumentId, DocumentPath, FileHash, FileSize, ModifiedTime, Name, NodeId, OnConflict,
+    PermissionBits, SecondDigest,
+};
+
+/// The most bytes of a JSON body.
+pub(super) const JSON_BYTES_MAX: usize = 64 << 10;
+
+/// What a client says of a new upload.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct New {
+    /// The name of the file, without folders.
+    filename: String,
+    /// The length of the file in bytes; without it, the length is told later.
+    size: Option<FileSize>,
+    /// The folder, with `/` between names.
+    #[serde(default)]
+    folder: String,
+    /// The BLAKE3 hash of the file.
+    blake3: Option<FileHash>,
+    /// What to do where the name is taken.
+    on_conflict: Option<OnConflict>,
+    /// The file whose next version this is to be.
+    file_id: Option<NodeId>,
+    /// The folder, by its number.
+    parent_id: Option<NodeId>,
+    /// The version that is to be replaced, and no other.
+    base_version: Option<DocumentId>,
+    /// When the file was last modified, in milliseconds since 1970.
+    mtime: Option<ModifiedTime>,
+    /// The permission bits of the file.
+    mode: Option<PermissionBits>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    upload_id: DocumentId,
+    /// The address of the upload, with its token.
+    upload_url: String,
+    /// A token for this upload alone.
+    token: String,
+    /// The payload in bytes that the client is to send in one request.
+    chunk_size: u32,
+    /// When the token ends.
+    expires_at: String,
+}
+
+/// Begins an upload.
+pub(super) async fn create(
+    context: &Context,
+    caller: &Caller,
+    parts: &Parts,
+    new: New,
+) -> Result<Response, Problem> {
+    caller.is_person()?;
+    let new = wanted(new)?;
+    match caller.account.begin(new).await? {
+        Begun::Uploading(upload) => {
+            let (id, is_empty) = (upload.id(), is_empty(upload.length()));
+            if is_empty {
+                let mut upload = upload;
+                upload.complete(None).await?;
+            } else {
+                // A paused upload waits for the first request with bytes.
+                upload.pause().await;
+            }
+            created(context, caller, parts, id)
+        }
+        Begun::Stored(completion) => {
+            let shown = Shown::of_receipt(&completion.receipt);
+            Ok((StatusCode::OK, Json(shown)).into_response())
+        }
+        Begun::Unfinished(_) => {
+            Err(Problem::new(StatusCode::CONFLICT, "bad_state", "such an upload is unfinished"))
+        }
+    }
+}
+
+const fn is_empty(length: Length) -> bool {
+    matches!(length, Length::Declared(filesize) if filesize.get() == 0)
+}
+
+/// What the engine is asked for.
+fn wanted(new: New) -> Result<NewUpload, Problem> {
+    let bad_name = |error: towline_types::BadName| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
+    };
+    let folder = new.folder.trim_matches('/');
+    if new.parent_id.is_some() && !folder.is_empty() {
+        return Err(Problem::bad_request("parentId", "parentId: the folder is named twice"));
+    }
+    let names = folder.split('/').filter(|name| !name.is_empty());
+    let names = names.map(Name::new).collect::<Result<Vec<_>, _>>().map_err(bad_name)?;
+    let on_conflict = match (new.file_id, new.on_conflict) {
+        (None, on_conflict) => on_conflict.unwrap_or_default(),
+        (Some(_), _) if !names.is_empty() || new.parent_id.is_some() => {
+            let message = "fileId: the place of the file is named twice";
+            return Err(Problem::bad_request("fileId", message));
+        }
+        (Some(_), None | Some(OnConflict::Rename | OnConflict::Replace)) => OnConflict::Replace,
+        (Some(_), Some(_)) => {
+            let message = "onConflict: a file is named to be replaced";
+            return Err(Problem::bad_request("onConflict", message));
+        }
+    };
+    if new.base_version.is_some() && on_conflict != OnConflict::Replace {
+        let message = "baseVersion: it is for a file that is replaced";
+        return Err(Problem::bad_request("baseVersion", message));
+    }
+    let path = DocumentPath::new(names, Name::new(&new.filename).map_err(bad_name)?);
+    let length = new.size.map_or(Length::Open { max: FileSize::MAX }, Length::Declared);
+    Ok(NewUpload {
+        on_conflict,
+        hash: new.blake3,
+        second_digest: SecondDigest::Sha256,
+        chunk_size: Some(CHUNK_BYTES),
+        wish: NodeWish {
+            mtime: new.mtime,
+            mode: new.mode,
+            onto_node: new.file_id,
+            into_folder: new.parent_id,
+            base_version: new.base_version,
+        },
+        ..NewUpload::new(path.map_err(bad_name)?, length, SendingMode::RANGES)
+    })
+}
+
+fn created(
+    context: &Context,
+    caller: &Caller,
+    parts: &Parts,
+    id: DocumentId,
+) -> Result<Response, Problem> {
+    let (token, expires_at) = token(context, caller, id)?;
+    let created = Created {
+        upload_id: id,
+        upload_url: format!("{}/uploads/{id}?token={token}", origin(context, parts)),
+        token,
+        chunk_size: CHUNK_BYTES,
+        expires_at,
+    };
+    let mut response = (StatusCode::CREATED, Json(created)).into_response();
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
+        headers.insert(header::LOCATION, location);
+    }
+    headers.insert("upload-offset", HeaderValue::from(0));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// A token for that upload, and when it ends.
+pub(super) fn token(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+) -> Result<(String, String), Problem> {
+    let tokens = &context.shared.tokens;
+    let issued = tokens.issue_for_upload(&caller.identity, caller.until, id, UPLOAD_TOKEN_TTL);
+    let (token, ends) = issued.map_err(|error| {
+        tracing::error!(%error, "a token for an upload could not be made");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no token could be made")
+    })?;
+    Ok((token, time_text(ends)))
+}
+
+/// Scheme and host as the client has them; nothing where it does not say.
+fn origin(context: &Context, parts: &Parts) -> String {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let scheme = if context.client.is_tls { "https" } else { "http" };
+    host.map_or_else(String::new, |host| format!("{scheme}://{host}"))
+}

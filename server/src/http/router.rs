@@ -1,0 +1,228 @@
+//! Which handler answers which request.
+
+use super::caller::Caller;
+use super::client::Context;
+use super::create::{self, JSON_BYTES_MAX, New};
+use super::problem::Problem;
+use super::request_body::RequestBody;
+use super::uploads::{self, Completing};
+use super::{content_range, download};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::timeout;
+use towline_types::DocumentId;
+
+/// How long the JSON body of a request may take.
+const JSON_MAX: Duration = Duration::from_secs(10);
+
+/// The router of one connection.
+pub(super) fn of(context: Context) -> Router {
+    Router::new()
+        .route("/uploads", post(create))
+        .route("/uploads/{id}", get(show).head(probe).patch(patch).delete(cancel))
+        .route("/uploads/{id}/complete", post(complete))
+        .route("/uploads/{id}/token", post(renew_token))
+        .route("/documents/{id}/content", get(content))
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(context)
+}
+
+async fn no_such_page() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this address")
+}
+
+async fn no_such_method(method: Method) -> Problem {
+    let message = format!("{method} is not possible at this address");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// The number of a document in an address. Where it is none, there is no such document.
+fn number(text: &str) -> Result<DocumentId, Problem> {
+    text.parse()
+        .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such document"))
+}
+
+async fn create(State(context): State<Context>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    answer(async {
+        let caller = Caller::of(&context, &parts).await?;
+        let new: New = json(&parts, body).await?;
+        create::create(&context, &caller, &parts, new).await
+    })
+    .await
+}
+
+async fn show(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (caller, id) = of_upload(&context, request, &id).await?;
+        uploads::show(&caller, id).await
+    })
+    .await
+}
+
+async fn probe(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (caller, id) = of_upload(&context, request, &id).await?;
+        uploads::probe(&caller, id).await
+    })
+    .await
+}
+
+async fn cancel(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (caller, id) = of_upload(&context, request, &id).await?;
+        uploads::cancel(&caller, id).await
+    })
+    .await
+}
+
+async fn complete(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    answer(async {
+        let caller = Caller::of(&context, &parts).await?;
+        let id = number(&id)?;
+        caller.may_write(id)?;
+        let said: Completing = json_or_nothing(&parts, body).await?;
+        uploads::complete(&context, &caller, id, said).await
+    })
+    .await
+}
+
+async fn renew_token(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    answer(async {
+        let (caller, id) = of_upload(&context, request, &id).await?;
+        uploads::renew_token(&context, &caller, id).await
+    })
+    .await
+}
+
+async fn patch(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let shared = &context.shared;
+    let mut body = RequestBody::new(body, shared.stopping.clone(), shared.timings.frame);
+    let patched = async {
+        let mut caller = Caller::of(&context, &parts).await?;
+        let id = number(&id)?;
+        caller.may_write(id)?;
+        content_range::patch(&context, &mut caller, &parts, id, &mut body).await
+    }
+    .await;
+    match patched {
+        Ok(response) => response,
+        Err(problem) => {
+            // A client that was told to wait with the body has not sent it.
+            if !parts.headers.contains_key(header::EXPECT) {
+                body.drain().await;
+            }
+            problem.into_response()
+        }
+    }
+}
+
+async fn content(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = Caller::of(&context, &parts).await?;
+        caller.is_person()?;
+        let id = number(&id)?;
+        download::get(caller, &parts, id).await
+    })
+    .await
+}
+
+/// The caller of a request without a body, and the upload that it is about.
+async fn of_upload(
+    context: &Context,
+    request: Request,
+    id: &str,
+) -> Result<(Caller, DocumentId), Problem> {
+    let (parts, _) = request.into_parts();
+    let caller = Caller::of(context, &parts).await?;
+    let id = number(id)?;
+    caller.may_write(id)?;
+    Ok((caller, id))
+}
+
+async fn answer(answering: impl Future<Output = Result<Response, Problem>>) -> Response {
+    answering.await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// The JSON body of a request.
+async fn json<T: DeserializeOwned>(parts: &Parts, body: Body) -> Result<T, Problem> {
+    let is_json = |value: &HeaderValue| {
+        let essence = value.to_str().ok().and_then(|text| text.split(';').next());
+        essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    };
+    if !parts.headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
+        let message = "the body has to be JSON, with the header Content-Type: application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", message));
+    }
+    parse(&read(body).await?)
+}
+
+/// The same where the body may be left out.
+async fn json_or_nothing<T: DeserializeOwned + Default>(
+    parts: &Parts,
+    body: Body,
+) -> Result<T, Problem> {
+    if parts.headers.contains_key(header::CONTENT_TYPE) {
+        return json(parts, body).await;
+    }
+    let bytes = read(body).await?;
+    if bytes.is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Problem> {
+    let reading = timeout(JSON_MAX, Limited::new(body, JSON_BYTES_MAX).collect()).await;
+    let too_slow = "the body of the request did not come in time";
+    let read = reading
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", too_slow))?
+        .map_err(|_| {
+            let message = format!("the body is cut off, or longer than {JSON_BYTES_MAX} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "bad_request", message)
+        })?;
+    Ok(read.to_bytes().to_vec())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("the body: {error}"))
+    })
+}

@@ -1,0 +1,46 @@
+//! A document that is complete, as a client is shown it.
+
+use serde::Serialize;
+use std::time::{Duration, UNIX_EPOCH};
+use towline_engine::Receipt;
+use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
+
+/// A document as the client is shown it when its upload has ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown {
+    document_id: DocumentId,
+    file_id: Option<NodeId>,
+    filename: String,
+    folder: String,
+    size: u64,
+    sha256: Option<Sha256Hash>,
+    blake3: FileHash,
+    status: &'static str,
+    created_at: String,
+}
+
+impl Shown {
+    pub(super) fn of_receipt(receipt: &Receipt) -> Self {
+        Self {
+            document_id: receipt.document_id(),
+            file_id: receipt.node_id(),
+            filename: receipt.path().filename().to_string(),
+            folder: receipt.path().folder_text(),
+            size: receipt.filesize().get(),
+            sha256: receipt.sha256(),
+            blake3: receipt.hash(),
+            status: AVAILABLE,
+            created_at: time_text(receipt.created_at()),
+        }
+    }
+}
+
+/// The state of a document that can be read.
+pub(super) const AVAILABLE: &str = "AVAILABLE";
+
+/// A time as RFC 3339 writes it.
+pub(super) fn time_text(at: Timestamp) -> String {
+    let at = UNIX_EPOCH + Duration::from_millis(at.get());
+    humantime::format_rfc3339_millis(at).to_string()
+}

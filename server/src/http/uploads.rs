@@ -1,0 +1,267 @@
+//! Requests about one upload: how it stands, its end, its token.
+
+use super::caller::Caller;
+use super::client::Context;
+use super::problem::Problem;
+use super::shown::{AVAILABLE, Shown, time_text};
+use super::{create, entity_tag};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use towline_engine::{Begun, CompleteRequest, Completion, Length, Phase, RejectionKind, Status};
+use towline_types::{DocumentId, FileHash, FileSize, NodeId, Offset, OnConflict, Sha256Hash};
+
+/// The most ranges that are shown of an upload.
+const RANGES_MAX: u32 = 1024;
+
+/// An upload as the client is shown it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Upload {
+    upload_id: DocumentId,
+    status: &'static str,
+    filename: String,
+    folder: String,
+    /// The length of the file; none while it is not known.
+    total: Option<u64>,
+    /// The first byte that the client has to send, because everything before it survives a power
+    /// cut.
+    next_offset: Offset,
+    /// The ranges that are here: first byte, last byte.
+    received_ranges: Vec<[u64; 2]>,
+    chunk_size: u32,
+    created_at: String,
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document_id: Option<DocumentId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_id: Option<NodeId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<FileHash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Sha256Hash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// The word for the state of an upload, as the drawing of `docs/http.md` has them.
+fn state(status: &Status) -> &'static str {
+    match status.phase {
+        Phase::Uploading if status.is_active => "UPLOADING",
+        Phase::Uploading if status.position.received == Offset::ZERO => "INITIATED",
+        Phase::Uploading => "PAUSED",
+        Phase::Publishing => "FINALIZING",
+        Phase::Completed => AVAILABLE,
+        Phase::Failed => "FAILED",
+        Phase::Cancelled | Phase::Expired => "CANCELLED",
+    }
+}
+
+/// `GET /uploads/{id}`.
+pub(super) async fn show(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+    let status = caller.account.status_when_durable(id).await?;
+    let ranges = caller.account.received_ranges(id, Offset::ZERO, RANGES_MAX).await?;
+    let is_done = status.phase == Phase::Completed;
+    let shown = Upload {
+        upload_id: id,
+        status: state(&status),
+        filename: status.path.filename().to_string(),
+        folder: status.path.folder_text(),
+        total: total(&status),
+        next_offset: next_offset(&status),
+        received_ranges: ranges.iter().map(|range| [range.start, range.end - 1]).collect(),
+        chunk_size: status.chunk_size.unwrap_or(super::state::CHUNK_BYTES),
+        created_at: time_text(status.started_at),
+        expires_at: status.expires_at.map(time_text),
+        document_id: is_done.then_some(id),
+        file_id: status.node_id.filter(|_| is_done),
+        blake3: status.hash.filter(|_| is_done),
+        sha256: status.sha256.filter(|_| is_done),
+        reason: status.reason,
+    };
+    let mut response = Json(shown).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// `HEAD /uploads/{id}`: where to go on.
+pub(super) async fn probe(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+    let status = caller.account.status_when_durable(id).await?;
+    ended(&status)?;
+    let offset = next_offset(&status);
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert("upload-offset", HeaderValue::from(offset.get()));
+    if let Some(total) = total(&status) {
+        headers.insert("upload-length", HeaderValue::from(total));
+    }
+    if offset > Offset::ZERO
+        && let Ok(range) = HeaderValue::try_from(format!("bytes=0-{}", offset.get() - 1))
+    {
+        headers.insert(header::RANGE, range);
+    }
+    if status.position.received > offset {
+        headers.insert("towline-received", HeaderValue::from(status.position.received.get()));
+    }
+    if status.phase == Phase::Completed {
+        headers.insert(DOCUMENT, HeaderValue::from(id.get()));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(tag) = tag(caller, id, &status).await? {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The header that names the document that an upload has become.
+pub(super) const DOCUMENT: &str = "towline-document";
+
+async fn tag(
+    caller: &Caller,
+    id: DocumentId,
+    status: &Status,
+) -> Result<Option<HeaderValue>, Problem> {
+    match (status.phase, status.hash) {
+        (Phase::Completed, Some(hash)) => Ok(Some(entity_tag::of_document(hash))),
+        _ => Ok(entity_tag::of_upload(&caller.account, id, next_offset(status)).await?),
+    }
+}
+
+/// `DELETE /uploads/{id}`: the client gives the upload up.
+pub(super) async fn cancel(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+    match caller.account.cancel(id).await {
+        Ok(()) => {}
+        // It has ended already, as the client wants it.
+        Err(rejection)
+            if matches!(
+                rejection.kind,
+                RejectionKind::Cancelled | RejectionKind::Expired | RejectionKind::Failed
+            ) => {}
+        Err(rejection) => return Err(rejection.into()),
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// What a client may say when it completes an upload.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Completing {
+    /// The length of the file in bytes, where it was not told before.
+    size: Option<FileSize>,
+    /// The SHA-256 hash of the whole file.
+    sha256: Option<Sha256Hash>,
+    /// The BLAKE3 hash of the whole file.
+    blake3: Option<FileHash>,
+    /// What to do where the name is taken; none is what the client said when the upload began.
+    on_conflict: Option<OnConflict>,
+}
+
+/// `POST /uploads/{id}/complete`.
+pub(super) async fn complete(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+    said: Completing,
+) -> Result<Response, Problem> {
+    let status = caller.account.status(id).await?;
+    ended(&status)?;
+    if status.phase != Phase::Uploading {
+        let completion = caller.account.receipt(id).await?;
+        compare(&said, &completion)?;
+        return Ok((StatusCode::OK, Json(Shown::of_receipt(&completion.receipt))).into_response());
+    }
+    let (_share, begun) = context.state.writers.open(&caller.account, id).await?;
+    let (completion, code) = match begun {
+        Begun::Uploading(mut upload) => {
+            let request = CompleteRequest {
+                filesize: said.size,
+                hash: said.blake3,
+                sha256: said.sha256,
+                on_conflict: said.on_conflict,
+                ..CompleteRequest::default()
+            };
+            match upload.complete_with(request).await {
+                Ok(completion) => (completion, StatusCode::CREATED),
+                Err(rejection) => {
+                    let problem = Problem::from(rejection);
+                    let offset = upload.pause().await.map(|position| position.durable.get());
+                    return Err(match offset {
+                        Some(offset) => problem.at(offset),
+                        None => problem,
+                    });
+                }
+            }
+        }
+        Begun::Stored(completion) => {
+            compare(&said, &completion)?;
+            (completion, StatusCode::OK)
+        }
+        Begun::Unfinished(_) => {
+            return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "it is unfinished"));
+        }
+    };
+    Ok((code, Json(Shown::of_receipt(&completion.receipt))).into_response())
+}
+
+/// Compares what a client says of a file with the document that it has become.
+fn compare(said: &Completing, completion: &Completion) -> Result<(), Problem> {
+    let receipt = &completion.receipt;
+    let is_other = said.blake3.is_some_and(|hash| hash != receipt.hash())
+        || said.sha256.zip(receipt.sha256()).is_some_and(|(said, is)| said != is);
+    if is_other {
+        let message = "the document is complete, and its bytes have another hash";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "hash_mismatch", message));
+    }
+    Ok(())
+}
+
+/// A new token for an upload.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    token: String,
+    expires_at: String,
+}
+
+/// `POST /uploads/{id}/token`: another token, which is good for longer.
+pub(super) async fn renew_token(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+) -> Result<Response, Problem> {
+    ended(&caller.account.status(id).await?)?;
+    let (token, expires_at) = create::token(context, caller, id)?;
+    let mut response = (StatusCode::CREATED, Json(Token { token, expires_at })).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Refuses a request about an upload that has ended without a document.
+pub(super) fn ended(status: &Status) -> Result<(), Problem> {
+    let (code, what) = match status.phase {
+        Phase::Uploading | Phase::Publishing | Phase::Completed => return Ok(()),
+        Phase::Cancelled => ("cancelled", "the upload was cancelled"),
+        Phase::Expired => ("expired", "no byte came for too long, so the upload was given up"),
+        Phase::Failed => ("failed", "the upload has failed"),
+    };
+    let reason = status.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let message = format!("{what}{reason}; begin a new one");
+    Err(Problem::new(StatusCode::GONE, code, message))
+}
+
+/// The first byte that the client has to send.
+pub(super) fn next_offset(status: &Status) -> Offset {
+    match (status.phase, status.position.length) {
+        (Phase::Publishing | Phase::Completed, length) => length.bound().end(),
+        (_, Length::Declared(_) | Length::Open { .. }) => status.position.durable.get(),
+    }
+}
+
+/// The length of the file, as far as it is known.
+pub(super) fn total(status: &Status) -> Option<u64> {
+    match status.position.length {
+        Length::Declared(filesize) => Some(filesize.get()),
+        Length::Open { .. } => None,
+    }
+}

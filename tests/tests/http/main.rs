@@ -1,0 +1,12 @@
+//! The HTTP door, seen from outside: one file for each behaviour.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod digests;
+mod downloads;
+mod kit;
+mod parallel_ranges;
+mod ranges;
+mod tokens;
+mod two_doors;
+mod uploads;
