@@ -2,6 +2,7 @@
 
 mod backup;
 mod check_config;
+mod confinement;
 mod documents;
 mod expire;
 mod first_start;
@@ -54,6 +55,7 @@ use crate::{Config, Server, log};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use confinement::{Confinement, NotConfined};
 use group_access::GroupAccess;
 use service_manager::ServiceManager;
 use settings::Settings;
@@ -221,15 +223,21 @@ fn serve_with(
     arguments: &ServeArgs,
     open_doors: impl FnOnce(Server) -> Server,
 ) -> anyhow::Result<()> {
-    let Settings { listen, config, log_format, group_access, run_as } = arguments.settings()?;
+    let Settings { listen, config, log_format, group_access, run_as, confines } =
+        arguments.settings()?;
     group_access.apply();
     let bound = listen.bind().and_then(|listener| {
         run_as.apply(listener.local_addr()?)?;
         Ok(listener)
     });
+    let confined = match &bound {
+        Ok(_) if confines => Confinement::of(&config).apply(),
+        _ => Err(NotConfined::TurnedOff),
+    };
     // From here on there are threads.
     log::begin(log_format);
     let listener = bound?;
+    let is_confined = tell(confined);
     if let Some(warning) = run_as.warning() {
         tracing::warn!("{warning}");
     }
@@ -242,7 +250,7 @@ fn serve_with(
         let address = listener.local_addr()?;
         let about = first_start::About::of(&config);
         let data_dir = about.data_dir.clone();
-        let started = Started::of(&config, address);
+        let started = Started::of(&config, address, is_confined);
         let audit_log = config.audit.as_ref().and_then(|file| std::path::absolute(&file.path).ok());
         let server = tokio::select! {
             server = Server::open(config) => open_doors(server?),
@@ -253,7 +261,7 @@ fn serve_with(
         let fingerprint = server.fingerprint();
         let listening = Listening { listen: address, key: fingerprint, audit_log };
         let place = (listening.clone(), data_dir.clone());
-        hangup.reloads(server.reloader(), place, manager.clone());
+        hangup.reloads(server.reloader(), place, manager.clone(), is_confined);
         let welcome = tokio::task::spawn_blocking(move || {
             let welcome = first_start::welcome(&data_dir, address, fingerprint);
             listening.record_in(&data_dir);
@@ -288,27 +296,45 @@ fn serve_with(
     served
 }
 
+/// Says in the log where the process is not confined, and returns whether it is.
+fn tell(confined: Result<(), NotConfined>) -> bool {
+    match &confined {
+        Ok(()) => {}
+        // What is asked for and does not work is no matter of the kernel's age.
+        Err(NotConfined::System(error)) => tracing::warn!(
+            %error,
+            "the server can reach every file that its user can reach: the kernel did not take the rules (landlock)"
+        ),
+        Err(why) => {
+            tracing::debug!(%why, "the server can reach every file that its user can reach");
+        }
+    }
+    confined.is_ok()
+}
+
 /// What the log says of a start.
 struct Started {
     data_dir: PathBuf,
     address: SocketAddr,
     durability: Durability,
     max_file_size: FileSize,
+    is_confined: bool,
 }
 
 impl Started {
-    fn of(config: &Config, address: SocketAddr) -> Self {
+    fn of(config: &Config, address: SocketAddr, is_confined: bool) -> Self {
         let data_dir = std::path::absolute(&config.engine.data_dir);
         Self {
             data_dir: data_dir.unwrap_or_else(|_| config.engine.data_dir.clone()),
             address,
             durability: config.engine.durability,
             max_file_size: config.engine.max_filesize,
+            is_confined,
         }
     }
 
     fn log(self) {
-        let Self { data_dir, address, durability, max_file_size } = self;
+        let Self { data_dir, address, durability, max_file_size, is_confined } = self;
         let max_file_size = match max_file_size {
             FileSize::MAX => "unlimited".to_owned(),
             max => Size(max.get()).to_string(),
@@ -320,6 +346,7 @@ impl Started {
             ?durability,
             max_file_size,
             uid = rustix::process::geteuid().as_raw(),
+            landlock = is_confined,
             "serving"
         );
     }

@@ -39,7 +39,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODE")]
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
-    /// require_store, log_format, user, allow_root, strict_modes, group_access, allow_plaintext,
+    /// require_store, log_format, user, allow_root, strict_modes, group_access, landlock, allow_plaintext,
     /// tls_cert, tls_key, token_keys, token_issuer, token_audience, audit_log, audit_log_max, keep_trash, keep_versions, keep_changes, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user, quota, quota_files. Options on the command line
@@ -64,6 +64,9 @@ pub struct ServeArgs {
     /// other user
     #[arg(long)]
     pub allow_root: bool,
+    /// Let the server open every file that its user can open, and not only those beneath its folders
+    #[arg(long)]
+    pub no_landlock: bool,
     /// Also take connections without TLS from other machines: whoever can read along on the network
     /// then has the tokens and the files
     #[arg(long)]
@@ -112,6 +115,8 @@ struct File {
     /// Whether a store that other users of the machine may change is refused.
     strict_modes: Option<bool>,
     group_access: Option<GroupAccess>,
+    /// Whether the kernel keeps the server in its folders.
+    landlock: Option<bool>,
     #[serde(default)]
     allow_plaintext: bool,
     tls_cert: Option<PathBuf>,
@@ -190,6 +195,8 @@ pub(super) struct Settings {
     pub(super) log_format: LogFormat,
     pub(super) group_access: GroupAccess,
     pub(super) run_as: RunAs,
+    /// Whether the kernel is to keep the server in its folders.
+    pub(super) confines: bool,
 }
 
 impl ServeArgs {
@@ -258,7 +265,8 @@ impl ServeArgs {
             user: self.user.clone().or(file.user),
             allow_root: self.allow_root || file.allow_root,
         };
-        Settings { listen, config, log_format, group_access, run_as }
+        let confines = !self.no_landlock && file.landlock.unwrap_or(true);
+        Settings { listen, config, log_format, group_access, run_as, confines }
     }
 }
 

@@ -7,6 +7,7 @@ use super::service_manager::ServiceManager;
 use crate::listening::Listening;
 use crate::{Reloaded, Reloader};
 use rustix::process::Signal as Number;
+use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -73,12 +74,14 @@ impl Hangup {
 
     /// Reads the certificate and the keys of tokens again at each signal, and tells the service
     /// manager when it begins and when it is done. A new key is recorded for join lines: `place` is
-    /// what was recorded at the start, and the data folder of the server.
+    /// what was recorded at the start, and the data folder of the server. A process that is confined
+    /// reads files only beneath the folders that it had at its start.
     pub(super) fn reloads(
         mut self,
         reloader: Reloader,
         place: (Listening, PathBuf),
         manager: ServiceManager,
+        is_confined: bool,
     ) {
         let (listening, data_dir) = place;
         tokio::spawn(async move {
@@ -94,7 +97,16 @@ impl Hangup {
                     reloaded
                 };
                 match tokio::task::spawn_blocking(reload).await {
-                    Ok(reloaded) => tell(&reloaded),
+                    Ok(reloaded) => {
+                        tell(&reloaded);
+                        if is_confined && !is_whole(&reloaded) {
+                            tracing::warn!(
+                                signal = "SIGHUP",
+                                "files are read again only beneath the folders that they were in at \
+                                 the start (landlock); if one has another place now, restart the server"
+                            );
+                        }
+                    }
                     Err(error) => tracing::error!(
                         signal = "SIGHUP",
                         %error,
@@ -107,6 +119,15 @@ impl Hangup {
     }
 }
 
+/// Whether all of it was read again.
+fn is_whole(reloaded: &Reloaded) -> bool {
+    let Reloaded { certificate, token_keys, provider_keys, audit_log } = reloaded;
+    certificate.is_ok()
+        && token_keys.is_ok()
+        && !matches!(provider_keys, Some(Err(_)))
+        && !matches!(audit_log, Some(Err(_)))
+}
+
 fn tell(reloaded: &Reloaded) {
     match &reloaded.certificate {
         Ok(key) => tracing::info!(
@@ -117,6 +138,7 @@ fn tell(reloaded: &Reloaded) {
         Err(error) => tracing::warn!(
             signal = "SIGHUP",
             %error,
+            reason = error.source().map(tracing::field::display),
             "the certificate was not read again, and the one of before is used"
         ),
     }

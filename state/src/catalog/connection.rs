@@ -123,6 +123,9 @@ pub(super) fn connect(path: &Path) -> Result<Connection, CatalogError> {
     connection.busy_timeout(waiting::ATTEMPT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "trusted_schema", "OFF")?;
+    // Temporary files would lie in a folder of the system, which a server that is confined to its
+    // own folders cannot reach, and would have names of users' files in them.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
 }
 

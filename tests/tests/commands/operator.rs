@@ -3,6 +3,7 @@
 
 mod audit;
 mod check_config;
+mod confinement;
 mod expire;
 mod join;
 mod keys;
