@@ -5,15 +5,17 @@ mod floor;
 mod get;
 mod nginx;
 mod rsync;
+mod scp;
 mod sftp;
 mod towline;
 mod tus;
 
 pub(crate) use cp::Cp;
 pub(crate) use floor::FloorProgram;
-pub(crate) use get::{CurlGet, RsyncGet, Scp, TowlineGet};
+pub(crate) use get::{CurlGet, RsyncGet, ScpGet, TowlineGet};
 pub(crate) use nginx::Nginx;
 pub(crate) use rsync::Rsync;
+pub(crate) use scp::Scp;
 pub(crate) use sftp::Sftp;
 pub(crate) use towline::Towline;
 pub(crate) use tus::Tus;

@@ -72,6 +72,14 @@ impl Towlined {
         Ok(towline)
     }
 
+    /// Has a command encrypt its connections, as between two machines: at the first contact it takes
+    /// the key that the server shows.
+    pub(crate) fn encrypt(&self, towline: &mut Command) {
+        towline.args(["--tls", "--trust-new"]);
+        // Known servers are kept there.
+        towline.env("XDG_CONFIG_HOME", &self.folder);
+    }
+
     /// What the first start has written for its first user.
     pub(crate) fn token(&self) -> Result<String> {
         let token = std::fs::read_to_string(self.token_file()?).context("cannot read the token")?;

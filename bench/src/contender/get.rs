@@ -7,7 +7,7 @@ mod towline;
 
 pub(crate) use curl::CurlGet;
 pub(crate) use rsync::RsyncGet;
-pub(crate) use scp::Scp;
+pub(crate) use scp::ScpGet;
 pub(crate) use towline::TowlineGet;
 
 use crate::workspace::RunDir;

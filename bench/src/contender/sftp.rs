@@ -34,7 +34,7 @@ impl Contender for Sftp {
     }
 
     fn manner(&self) -> &'static str {
-        "`sftp -b` to an sshd with its defaults; the only one that encrypts"
+        "`sftp -b` to an sshd with its defaults, encrypted"
     }
 
     fn version(&self) -> Option<String> {

@@ -13,6 +13,8 @@ use anyhow::Result;
 pub(crate) enum Towline {
     /// When file, entry and row survive a power cut.
     Durable,
+    /// The same, over TLS.
+    Encrypted,
     /// Before.
     Relaxed,
 }
@@ -21,13 +23,14 @@ impl Contender for Towline {
     fn name(&self) -> &'static str {
         match self {
             Self::Durable => "towline durable",
+            Self::Encrypted => "towline over TLS",
             Self::Relaxed => "towline relaxed",
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::Durable => Class::Disk,
+            Self::Durable | Self::Encrypted => Class::Disk,
             Self::Relaxed => Class::Memory,
         }
     }
@@ -35,13 +38,14 @@ impl Contender for Towline {
     fn manner(&self) -> &'static str {
         match self {
             Self::Durable => "`towlined` as it comes, `towline put --quiet`",
-            Self::Relaxed => "the same with `towlined --durability relaxed`",
+            Self::Encrypted => "durable, with `towline put --tls`; it includes the first contact",
+            Self::Relaxed => "durable, but `towlined --durability relaxed`",
         }
     }
 
     fn available(&self) -> Result<(), String> {
         match self {
-            Self::Durable => Ok(()),
+            Self::Durable | Self::Encrypted => Ok(()),
             Self::Relaxed => match knows_durability() {
                 Ok(true) => Ok(()),
                 Ok(false) => Err("this towlined has no --durability".to_owned()),
@@ -56,7 +60,10 @@ impl Contender for Towline {
             towlined.args(["--durability", "relaxed"]);
         }
         let server = Towlined::start_as(towlined, run_dir.path())?;
-        let towline = server.put(run_dir.workload.path(), server.address())?;
+        let mut towline = server.put(run_dir.workload.path(), server.address())?;
+        if let Self::Encrypted = self {
+            server.encrypt(&mut towline);
+        }
         Ok(Box::new(move || {
             let (wall, client) = measure::run(towline, &run_dir.at("client.log"), run_dir.limit)?;
             let path = server.document(run_dir.load_name());

@@ -1,7 +1,7 @@
 //! One big file.
 
 use super::{Section, Unit};
-use crate::contender::{Contender, Cp, FloorProgram, Nginx, Rsync, Sftp, Towline, Tus};
+use crate::contender::{Contender, Cp, FloorProgram, Nginx, Rsync, Scp, Sftp, Towline, Tus};
 use crate::metric::plain;
 use crate::workload::Workload;
 use anyhow::Result;
@@ -38,11 +38,13 @@ impl Section for Big {
             Box::new(FloorProgram::Paced),
             Box::new(Cp),
             Box::new(Towline::Durable),
+            Box::new(Towline::Encrypted),
             Box::new(Towline::Relaxed),
             Box::new(Rsync::Plain),
             Box::new(Rsync::Fsync),
             Box::new(Nginx),
             Box::new(Sftp),
+            Box::new(Scp),
             Box::new(Tus::Tusd),
             Box::new(Tus::Rustus),
         ]

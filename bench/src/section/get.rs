@@ -1,7 +1,7 @@
 //! One big file, fetched from the server that has it.
 
 use super::{Section, Unit};
-use crate::contender::{Contender, Cp, CurlGet, RsyncGet, Scp, TowlineGet};
+use crate::contender::{Contender, Cp, CurlGet, RsyncGet, ScpGet, TowlineGet};
 use crate::metric::plain;
 use crate::workload::Workload;
 use anyhow::Result;
@@ -35,11 +35,12 @@ impl Section for Get {
         vec![
             Box::new(Cp),
             Box::new(TowlineGet::Synced),
+            Box::new(TowlineGet::Encrypted),
             Box::new(TowlineGet::Unsynced),
             Box::new(RsyncGet::Plain),
             Box::new(RsyncGet::Fsync),
             Box::new(CurlGet),
-            Box::new(Scp),
+            Box::new(ScpGet),
         ]
     }
 

@@ -10,9 +10,9 @@ use anyhow::Result;
 use std::process::Command;
 
 #[derive(Debug)]
-pub(crate) struct Scp;
+pub(crate) struct ScpGet;
 
-impl Contender for Scp {
+impl Contender for ScpGet {
     fn name(&self) -> &'static str {
         "scp"
     }
@@ -22,7 +22,7 @@ impl Contender for Scp {
     }
 
     fn manner(&self) -> &'static str {
-        "`scp -r` from an sshd with its defaults; the only one that encrypts"
+        "`scp -r` from an sshd with its defaults, encrypted"
     }
 
     fn version(&self) -> Option<String> {

@@ -12,6 +12,8 @@ use anyhow::Result;
 pub(crate) enum TowlineGet {
     /// When the file and its entry survive a power cut.
     Synced,
+    /// The same, over TLS.
+    Encrypted,
     /// Before.
     Unsynced,
 }
@@ -20,13 +22,14 @@ impl Contender for TowlineGet {
     fn name(&self) -> &'static str {
         match self {
             Self::Synced => "towline get",
+            Self::Encrypted => "towline get over TLS",
             Self::Unsynced => "towline get --no-sync",
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::Synced => Class::Disk,
+            Self::Synced | Self::Encrypted => Class::Disk,
             Self::Unsynced => Class::Memory,
         }
     }
@@ -34,7 +37,8 @@ impl Contender for TowlineGet {
     fn manner(&self) -> &'static str {
         match self {
             Self::Synced => "`towline get --quiet`: each MiB checked as it comes, then synced",
-            Self::Unsynced => "the same with `--no-sync`",
+            Self::Encrypted => "synced, with `--tls`; it includes the first contact",
+            Self::Unsynced => "`towline get --quiet --no-sync`",
         }
     }
 
@@ -51,8 +55,12 @@ impl Contender for TowlineGet {
         let server = Towlined::start(run_dir.path())?;
         let path = run_dir.at("fetched");
         let mut towline = server.get(run_dir.load_name(), &path)?;
-        if let Self::Unsynced = self {
-            towline.arg("--no-sync");
+        match self {
+            Self::Synced => {}
+            Self::Encrypted => server.encrypt(&mut towline),
+            Self::Unsynced => {
+                towline.arg("--no-sync");
+            }
         }
         Ok(Box::new(move || {
             let (wall, client) = measure::run(towline, &run_dir.at("client.log"), run_dir.limit)?;
