@@ -4,5 +4,5 @@
 mod answer;
 mod socket;
 
-pub(crate) use answer::{Answer, Figure};
+pub(crate) use answer::{Answer, Figure, Said};
 pub(crate) use socket::{StatusSocket, ask};

@@ -3,7 +3,7 @@
 use super::output::{Events, NOT_WRITTEN};
 use super::store::StoreArgs;
 use super::usage;
-use crate::status::{Answer, Figure, ask};
+use crate::status::{Answer, Figure, Said, ask};
 use anyhow::{Context as _, bail};
 use bytesize::ByteSize;
 use clap::Args;
@@ -40,8 +40,17 @@ pub(super) fn run(arguments: &StatusArgs, store: &StoreArgs) -> anyhow::Result<(
     let path = folder.path().to_owned();
     let answer = ask(&path)
         .with_context(|| format!("the server over {} does not answer", path.display()))?;
-    let Some(answer) = answer else {
-        bail!("no server runs over {}; `towlined usage` says what is stored there", path.display());
+    let answer = match answer {
+        Some(Said::Answer(answer)) => *answer,
+        Some(Said::Waits { waits_seconds }) => bail!(
+            "the server over {} runs, but for {waits_seconds} seconds it could not look at one of its \
+             uploads: a disk does not answer. Look at the disk (dmesg), and ask again",
+            path.display()
+        ),
+        None => bail!(
+            "no server runs over {}; `towlined usage` says what is stored there",
+            path.display()
+        ),
     };
     let status = Status::of(answer, &folder)?;
     let mut out = io::stdout().lock();

@@ -9,6 +9,17 @@ use towline_types::UserId;
 /// How many users are named who have the most connections.
 const TOP_USERS: usize = 10;
 
+/// What a server says to a question.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Said {
+    Answer(Box<Answer>),
+    /// An upload cannot be looked at, for that time so far.
+    Waits {
+        waits_seconds: u64,
+    },
+}
+
 /// What a server says of itself. What a later version adds is passed over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Answer {

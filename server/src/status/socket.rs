@@ -1,6 +1,6 @@
 //! The socket, from both ends. Only the server's own user and root are answered.
 
-use super::Answer;
+use super::{Answer, Said};
 use crate::shared::Shared;
 use rustix::process::geteuid;
 use std::fs::File;
@@ -10,14 +10,19 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 /// The name of the socket below the data folder.
 const FOLDER: &str = "state";
 const NAME: &str = "status.sock";
+
+/// How long the server looks at its uploads before it says that it still does. An upload whose disk
+/// does not answer cannot be looked at until that does.
+const MAKING_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read its answer. Others wait for it meanwhile.
 const READING_MAX: Duration = Duration::from_secs(2);
@@ -58,11 +63,10 @@ impl StatusSocket {
 
     /// Answers one connection after another until the task is dropped.
     pub(crate) async fn run(self, shared: Arc<Shared>) {
+        let mut maker = AnswerMaker { shared, under_way: None };
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let _ = timeout(READING_MAX + PATIENCE, answer(stream, &shared)).await;
-                }
+                Ok((stream, _)) => answer(stream, &mut maker).await,
                 Err(error) => {
                     tracing::debug!(%error, "a question for the status could not be taken");
                     sleep(REST).await;
@@ -78,14 +82,40 @@ impl Drop for StatusSocket {
     }
 }
 
-async fn answer(mut stream: UnixStream, shared: &Arc<Shared>) {
+/// Makes one answer at a time: an upload that cannot be looked at holds one thread, however often the
+/// operator asks.
+struct AnswerMaker {
+    shared: Arc<Shared>,
+    under_way: Option<(Instant, JoinHandle<Answer>)>,
+}
+
+impl AnswerMaker {
+    /// A new answer, or for how long one has been under way. `None` where the server is at fault.
+    async fn make(&mut self) -> Option<Said> {
+        // It was made for a question of before, and its figures are as old.
+        self.under_way
+            .take_if(|(since, making)| making.is_finished() && since.elapsed() > MAKING_MAX);
+        let (since, making) = self.under_way.get_or_insert_with(|| {
+            let shared = Arc::clone(&self.shared);
+            (Instant::now(), spawn_blocking(move || Answer::of(&shared)))
+        });
+        match timeout(MAKING_MAX.saturating_sub(since.elapsed()), making).await {
+            Ok(made) => {
+                self.under_way = None;
+                made.ok().map(|answer| Said::Answer(Box::new(answer)))
+            }
+            Err(_) => Some(Said::Waits { waits_seconds: since.elapsed().as_secs() }),
+        }
+    }
+}
+
+async fn answer(mut stream: UnixStream, maker: &mut AnswerMaker) {
     let is_own = |uid: u32| uid == 0 || uid == geteuid().as_raw();
     if !stream.peer_cred().is_ok_and(|peer| is_own(peer.uid())) {
         return;
     }
-    let here = Arc::clone(shared);
-    let Ok(answer) = tokio::task::spawn_blocking(move || Answer::of(&here)).await else { return };
-    let Ok(mut text) = serde_json::to_vec(&answer) else { return };
+    let Some(said) = maker.make().await else { return };
+    let Ok(mut text) = serde_json::to_vec(&said) else { return };
     text.push(b'\n');
     let _ = timeout(READING_MAX, stream.write_all(&text)).await;
 }
@@ -94,7 +124,7 @@ async fn answer(mut stream: UnixStream, shared: &Arc<Shared>) {
 ///
 /// # Errors
 /// Where there is a server that does not answer.
-pub(crate) fn ask(data_dir: &Path) -> io::Result<Option<Answer>> {
+pub(crate) fn ask(data_dir: &Path) -> io::Result<Option<Said>> {
     let owner = match data_dir.join(FOLDER).join(NAME).symlink_metadata() {
         Ok(about) => about.uid(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

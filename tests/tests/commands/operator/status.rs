@@ -150,3 +150,35 @@ async fn a_data_folder_with_a_long_path_has_a_status_too() {
     let _server = Launch::over(&site).start().await;
     assert!(said(&site, &["status"]).await.contains("connections"));
 }
+
+/// The threads of a process.
+fn threads(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_disk_hangs_is_said_and_holds_one_thread_however_often_one_asks() {
+    let site = Site::in_memory();
+    let ada = site.add_user("ada").await;
+    let server = Launch::over(&site).failpoints("write.written=wait:15000@1").start().await;
+    let mut client = RawClient::login(server.address(), &ada.token).await;
+    let test_file = TestFile::new(2 * BLOCK, 5602);
+    let document = client.upload(upload("a", &test_file)).await.document_id;
+    client.chunks(ZERO, &test_file, 0..BLOCK).await;
+    server.says("a failpoint waits").await;
+
+    let mut before = 0;
+    for number in 0..4 {
+        let said = failed(&site, &["status"]).await;
+        assert!(said.contains("a disk does not answer"), "{said}");
+        match number {
+            0 => before = threads(server.id()),
+            _ => assert!(threads(server.id()) < before + 3, "each question takes a thread"),
+        }
+    }
+    // The disk answers again, and the answer is a new one.
+    client.has_received(document, BLOCK).await;
+    let (events, _) = events(&site, &["status"]).await;
+    assert!(figure(&events, "towline_received_bytes_total", None).as_u64() >= Some(BLOCK as u64));
+    server.gone().await;
+}
