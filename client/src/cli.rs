@@ -35,6 +35,8 @@ mod put_pipe;
 mod question;
 mod receipt;
 mod receipts_file;
+#[cfg(feature = "serve")]
+mod receive;
 mod resolve;
 mod restore;
 mod resume;
@@ -119,6 +121,8 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => {
             towline_server::cli::serve(&serve).map(|()| Exit::Done).map_err(error::of_server)
         }
+        #[cfg(feature = "serve")]
+        Command::Receive(receive) => receive::run(&receive),
         #[cfg(feature = "serve")]
         Command::Demo { file } => crate::demo::run(file).map_err(error::of_server),
     };

@@ -10,7 +10,10 @@
 mod attributes;
 mod download;
 mod folder_modes;
+#[cfg(feature = "serve")]
+pub(crate) mod landing;
 pub(crate) mod local_folder;
+mod numbered_names;
 pub(crate) mod prepare;
 mod queue;
 pub(crate) mod receive;

@@ -6,6 +6,7 @@
 
 mod content;
 mod exchange;
+mod open_file;
 mod tree;
 mod upload_handle;
 
@@ -23,6 +24,7 @@ use crate::writer::OrderedWriter;
 pub use content::Content;
 pub use exchange::Completion;
 use exchange::{Exchange, Outcome, no_upload};
+pub use open_file::OpenFile;
 use std::ops::Range;
 use std::sync::Arc;
 use towline_types::{

@@ -44,7 +44,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use towline_state::catalog::{
-    Catalog, CatalogError, Invitation, IssuedToken, Reply, Standing, Store, User, UserRef,
+    Catalog, CatalogError, Invitation, IssuedToken, NewInvitation, Reply, Standing, Store,
+    TokenRow, User, UserRef,
 };
 use towline_state::state_file::StateFile;
 use towline_types::{JoinHash, StoreId, Timestamp, TokenId, UserId};
@@ -268,6 +269,17 @@ impl Engine {
     /// Records that a token is in use, once in that time. The answer need not be waited for.
     pub fn note_token_use(&self, token: IssuedToken, now: Timestamp, every: Duration) -> Reply<()> {
         self.0.shared.catalog.note_token_use(token, now, every)
+    }
+
+    /// Records an invitation, for a door that has no command line beside it.
+    pub fn invite(&self, new: NewInvitation) -> Reply<()> {
+        self.0.shared.catalog.invite(new)
+    }
+
+    /// The tokens of a user, for a door that has no command line beside it. A row that does not read is
+    /// an error in its place.
+    pub fn tokens(&self, of: UserId) -> Reply<Vec<Result<TokenRow, CatalogError>>> {
+        self.0.shared.catalog.tokens(Some(of))
     }
 
     /// The invitation with that secret, for a door that exchanges the secret for a token.

@@ -14,6 +14,7 @@
 
 mod block_values;
 mod document_file;
+mod file_handle;
 mod reader;
 pub(crate) mod room;
 
@@ -21,6 +22,7 @@ use crate::command::ReadRequest;
 use crate::event::{EventKind, Tag};
 use crate::large_reads;
 use crate::rejection::{Rejection, RejectionKind};
+pub(crate) use file_handle::open_file;
 pub(crate) use reader::Reader;
 use reader::{Given, Wants};
 use std::sync::Arc;

@@ -20,6 +20,7 @@ mod run_as;
 mod service_manager;
 mod settings;
 mod signals;
+mod sitting;
 mod size;
 mod status;
 mod store;
@@ -41,6 +42,9 @@ pub use listen::{BadAddress, ListenAddress};
 pub use people::UserArgs;
 pub use restore::RestoreArgs;
 pub use settings::ServeArgs;
+pub use sitting::{
+    Arrivals, ClosedSitting, Line, LineState, Lines, OpenFile, Page, Sitting, Thing, ThingKind,
+};
 pub use size::{BadSize, MaxFileSize};
 pub use status::StatusArgs;
 pub use store::StoreArgs;

@@ -139,6 +139,10 @@ impl Server {
         self.shared.tls.fingerprint()
     }
 
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Reads the certificate and the keys again while the server serves.
     #[must_use]
     pub fn reloader(&self) -> Reloader {

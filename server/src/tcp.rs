@@ -15,6 +15,8 @@ mod send_buffer;
 pub(crate) mod session;
 mod translate;
 
+pub(crate) use translate::upload_state;
+
 use std::net::SocketAddr;
 use tokio::time::Instant;
 use towline_protocol::{Code, ErrorReply};

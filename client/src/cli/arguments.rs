@@ -3,6 +3,8 @@
 mod choose;
 mod login;
 mod receipt;
+#[cfg(feature = "serve")]
+mod receive;
 mod tree;
 mod values;
 
@@ -15,6 +17,8 @@ pub(super) use choose::ChooseArgs;
 use clap::{Args, Parser, Subcommand};
 pub(super) use login::{Login, Logout, Servers};
 pub(super) use receipt::{Receipt, ReceiptCommand, VerifyReceipts};
+#[cfg(feature = "serve")]
+pub(super) use receive::Receive;
 use std::path::PathBuf;
 use towline_types::{DocumentId, Fingerprint, OnConflict};
 pub(super) use tree::{
@@ -154,6 +158,10 @@ After an interruption, run the same command again: it fetches only what is missi
     /// Cancel an upload, and delete what the server has of it
     #[command(display_name = "towline")]
     Cancel(About),
+    /// Receive what others send: a server for one sitting, until Ctrl-C
+    #[cfg(feature = "serve")]
+    #[command(display_name = "towline", after_help = exit_codes!())]
+    Receive(Receive),
     /// Show on this machine how an upload survives a lost connection and a killed server
     #[cfg(feature = "serve")]
     #[command(display_name = "towline")]
@@ -201,7 +209,7 @@ impl Command {
             | Self::Uploads(_)
             | Self::Receipt(_) => None,
             #[cfg(feature = "serve")]
-            Self::Demo { .. } | Self::Serve(_) => None,
+            Self::Receive(_) | Self::Demo { .. } | Self::Serve(_) => None,
         }
     }
 
@@ -231,6 +239,8 @@ impl Command {
             | Self::Verify(Verify { answer, .. })
             | Self::Log(Log { answer, .. }) => *answer,
             Self::Receipt(receipt) => receipt.answer(),
+            #[cfg(feature = "serve")]
+            Self::Receive(receive) => receive.answer,
             #[cfg(feature = "serve")]
             Self::Demo { .. } | Self::Serve(_) => AnswerArgs::default(),
         }

@@ -155,7 +155,7 @@ fn refused(failure: Failure) -> CliError {
             Exit::Refused,
             "the server does not take this line: it was used, its time has passed, or it was damaged",
         )
-        .advising("ask for a new one (towlined join --user NAME)"),
+        .advising("ask for a new one (towlined join --user NAME, or towline receive)"),
         Failure::Refused { reply, .. } if reply.code == Code::BadRequest => {
             CliError::from(failure).advising("ask the server's operator to update towlined")
         }
@@ -180,6 +180,7 @@ fn none_answered(errors: Vec<(ServerAddress, Failure)>) -> CliError {
     }
     let reasons: Vec<_> = errors.iter().map(|(_, failure)| failure.to_string()).collect();
     CliError::new(Exit::Refused, reasons.join("; ")).advising(
-        "is the server running, and this machine in the same network? The line says where it is",
+        "is the server running, and this machine in the same network? The line says where it is; \
+         towline receive --listen HOST:PORT prints one for an address that this machine reaches",
     )
 }

@@ -130,6 +130,25 @@ impl LocalFolder {
         Ok(rustix::fs::openat(&self.fd, name.as_str(), flags, Mode::empty())?.into())
     }
 
+    /// Gives an open file a second name in it. What has the name already stays.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something has the name. Any other error where the file system has no
+    /// second names, or the file is on another one.
+    #[cfg(feature = "serve")]
+    pub(super) fn link_file(&self, file: &File, name: &Name) -> io::Result<()> {
+        use rustix::fd::AsRawFd as _;
+        // The name of the open file itself: its other name may belong to another file by now.
+        let old = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, old, &self.fd, name.as_str(), AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    /// What the system says of it.
+    #[cfg(feature = "serve")]
+    pub(crate) fn about(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(&self.fd)?)
+    }
+
     /// Makes a symbolic link.
     pub(crate) fn make_link(&self, name: &Name, target: &LinkTarget) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target.as_str(), &self.fd, name.as_str())?)
@@ -167,7 +186,7 @@ impl LocalFolder {
         Ok(())
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }

@@ -5,6 +5,7 @@ use super::attributes;
 use super::download::{Download, Sink, Target};
 use super::folder_modes::{Filling, FolderModes};
 use super::local_folder::{Found, LocalFolder, stays_inside};
+use super::numbered_names::numbered_names;
 use super::staging::{Durability, Expected, Staging, Unusable};
 use super::under_way::UnderWay;
 use crate::failure::Failure;
@@ -19,15 +20,11 @@ use tokio::sync::mpsc;
 use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
 use towline_types::file_hash::hash_file;
 use towline_types::{
-    BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, LinkTarget, Name, OnConflict,
-    PermissionBits,
+    BlockIndex, ChainingValue, DocumentId, FileHash, LinkTarget, Name, OnConflict, PermissionBits,
 };
 
 /// The number of files that are decided about ahead of the bytes.
 const AHEAD: usize = 64;
-
-/// How many numbers after a name are tried where it is taken.
-const NUMBERS_MAX: u32 = 10_000;
 
 /// One thing to fetch.
 #[derive(Debug)]
@@ -299,17 +296,11 @@ impl Preparer {
             }
             OnConflict::Skip => Ok(Choice::End(Outcome::Skipped("the name is taken"))),
             OnConflict::Rename => {
-                let plain =
-                    DocumentPath::new(Vec::new(), name.clone()).map_err(io::Error::other)?;
-                for number in 1..=NUMBERS_MAX {
-                    let Some(numbered) = plain.numbered(number) else { break };
-                    let name = numbered.filename();
-                    self.under_way.wait_for(&folder.path_of(name));
-                    match folder.look(name)? {
-                        Found::Nothing => {
-                            return Ok(Choice::Take { name: name.clone(), replaces: false });
-                        }
-                        found if is_same(name, found)? => {
+                for name in numbered_names(name) {
+                    self.under_way.wait_for(&folder.path_of(&name));
+                    match folder.look(&name)? {
+                        Found::Nothing => return Ok(Choice::Take { name, replaces: false }),
+                        found if is_same(&name, found)? => {
                             return Ok(Choice::End(Outcome::Existing));
                         }
                         _ => {}
@@ -406,7 +397,7 @@ enum Choice {
 }
 
 /// The file, where it has the same bytes.
-fn same_file(
+pub(super) fn same_file(
     folder: &LocalFolder,
     name: &Name,
     found: Found,

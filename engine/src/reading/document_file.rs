@@ -240,6 +240,10 @@ impl UnreadFile {
         self.document.filesize
     }
 
+    pub(super) fn published(&self) -> &Published {
+        &self.published
+    }
+
     /// Whether it takes a permit to read it.
     pub(super) fn is_large(&self) -> bool {
         self.filesize().get() > BLOCK_SIZE_BYTES
@@ -323,6 +327,15 @@ impl DocumentFile {
 
     pub(super) fn hash(&self) -> FileHash {
         self.hash
+    }
+
+    pub(super) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Whether the stamp of the file proves that its bytes are those that were uploaded.
+    pub(super) fn is_known(&self) -> bool {
+        self.proof == Proof::Stamp
     }
 
     pub(super) fn filesize(&self) -> FileSize {

@@ -1,8 +1,10 @@
 //! A published file that is held open for reading.
 
 use super::StorageError;
+use super::file::DiskFile;
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use towline_state::catalog::FileStamp;
@@ -109,6 +111,15 @@ impl Published {
             }
         }
         Ok(())
+    }
+
+    /// Another descriptor of the same file; none where the store has no files.
+    ///
+    /// # Errors
+    /// Where the system has no more descriptors.
+    pub(crate) fn file(&self) -> io::Result<Option<File>> {
+        let Some(DiskFile(file)) = self.content::<DiskFile>() else { return Ok(None) };
+        file.try_clone().map(Some)
     }
 
     /// The bytes from the beginning of `range` to its end, or to the end of the file where that

@@ -102,7 +102,7 @@ fn is_loopback(address: &JoinAddress) -> bool {
 }
 
 /// The addresses where the server listens, as others see them.
-fn usual_addresses(host: Option<&str>, port: u16) -> anyhow::Result<Vec<JoinAddress>> {
+pub(super) fn usual_addresses(host: Option<&str>, port: u16) -> anyhow::Result<Vec<JoinAddress>> {
     let everywhere = IpAddr::from(Ipv6Addr::UNSPECIFIED);
     let ip = host.map_or(Some(everywhere), |host| host.parse().ok());
     let hosts = match (ip, host) {

@@ -3,6 +3,8 @@
 
 mod tree;
 
+pub(crate) use tree::upload as upload_state;
+
 use super::node::shown;
 use super::receipts::Receipts;
 use std::ops::Range;

@@ -30,7 +30,7 @@ impl Person<'_> {
         if ["login", "servers", "logout"].contains(&command) {
             asked = towline();
             asked.arg(command).env("XDG_CONFIG_HOME", self.cli.path("config"));
-        } else if !["uploads", "receipt"].contains(&command) {
+        } else if !["uploads", "receipt", "receive"].contains(&command) {
             self.cli.reach(&mut asked);
         }
         asked.args(arguments).current_dir(self.cli.path("."));
@@ -97,6 +97,23 @@ async fn every_line_of_every_command_is_as_the_page_says() {
         let put = ["other/a.txt", "--folder", "proj", "--on-conflict", choice];
         person.asks("put", &put).await.assert_code(code);
     }
+
+    // A sitting, and what arrives in it.
+    std::fs::create_dir(cli.path("got")).unwrap();
+    let mut sitting = person.starts("receive", &["got", "--once", "--listen", "127.0.0.1:0"]);
+    let (schema, mut first) = (&mut person.schema, true);
+    let line = sitting.until(|event| {
+        schema.hold("receive", first, event);
+        first = false;
+        event["event"] == "line"
+    });
+    let line = line.await["line"].as_str().unwrap().to_owned();
+    let mut put = towline();
+    put.args(["put", "other/a.txt", "proj", "--to", &line]).current_dir(cli.path("."));
+    let home = cli.path("home");
+    put.env("XDG_CONFIG_HOME", &home).env("XDG_STATE_HOME", &home);
+    run(put).await.assert_done();
+    person.hold_from("receive", sitting.end().await.assert_done(), false);
 
     // An upload that is interrupted, and one that stalls. Another command follows them.
     let mut watch_first = true;

@@ -33,6 +33,7 @@ mod places;
 mod progress;
 mod put;
 mod receipts;
+mod receive;
 mod refused;
 mod round_trip;
 mod server_settings;

@@ -195,6 +195,11 @@ impl Watching {
         }
     }
 
+    /// Prints something else, above what is drawn.
+    pub(in crate::cli) fn aside(&self, print: impl FnOnce()) {
+        self.suspend(print);
+    }
+
     /// The server cannot be asked now.
     pub(in crate::cli) fn wait(&mut self, wait: &Wait, now: Instant) {
         let Wait { reason, attempt, next_in } = wait;

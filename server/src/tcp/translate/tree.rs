@@ -267,7 +267,7 @@ fn change(change: &catalog::Change) -> Change {
     }
 }
 
-fn upload(upload: &UnfinishedUpload) -> UploadState {
+pub(crate) fn upload(upload: &UnfinishedUpload) -> UploadState {
     let (filename, folder) = super::names(&upload.path);
     UploadState {
         document_id: upload.document_id,

@@ -1,0 +1,286 @@
+//! Things of a store on this machine get names in a folder of the person, by the rules by which fetched
+//! things get them: what has a name is never replaced, and no link is followed (P7).
+//!
+//! A file gets a second name for the same bytes, so that it takes no time and no room. Where the file
+//! system has no second names, or other bytes may lie there than were sent, it is copied: into a file
+//! beside its place, which gets the name when its bytes have the hash that they should have.
+
+use super::attributes;
+use super::local_folder::{Found, LocalFolder};
+use super::numbered_names::numbered_names;
+use super::prepare::same_file;
+use super::staging::{Durability, Expected, Staging, Unusable};
+use rustix::fs::Mode;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::iter::once;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
+use towline_types::{BlockIndex, LinkTarget, Name, PermissionBits};
+
+/// A file that is to land.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file: File,
+    /// The bytes are known to be those that are expected.
+    pub(crate) is_known: bool,
+    pub(crate) expected: Expected,
+}
+
+/// A thing that has landed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Landed {
+    /// The name that it has.
+    pub(crate) name: Name,
+    /// The same was there before.
+    pub(crate) existing: bool,
+}
+
+/// Gives a file its name, or a numbered one where something else has that. Blocks.
+pub(crate) fn land_file(
+    folder: &LocalFolder,
+    name: &Name,
+    source: &Source,
+    umask: Mode,
+) -> io::Result<Landed> {
+    let is_same = |name: &Name, found| is_same_file(folder, name, found, source, umask);
+    land(folder, name, is_same, |name| {
+        if source.is_known {
+            match folder.link_file(&source.file, name) {
+                Ok(()) => return describe(source, umask),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+                // Whatever the reason, a copy needs no second name.
+                Err(_) => {}
+            }
+        }
+        copy(folder, name, source, umask)
+    })
+}
+
+/// Makes a link, under a numbered name where something else has its own. Blocks.
+pub(crate) fn land_link(
+    folder: &LocalFolder,
+    name: &Name,
+    target: &LinkTarget,
+) -> io::Result<Landed> {
+    let is_same = |name: &Name, found| match found {
+        Found::Link => Ok(folder.link_target(name)? == target.as_str().as_bytes()),
+        _ => Ok(false),
+    };
+    land(folder, name, is_same, |name| folder.make_link(name, target))
+}
+
+/// Makes a folder that was not there before. Blocks.
+pub(crate) fn land_new_folder(
+    folder: &LocalFolder,
+    name: &Name,
+    mode: Option<PermissionBits>,
+) -> io::Result<(LocalFolder, Name)> {
+    for name in once(name.clone()).chain(numbered_names(name)) {
+        if matches!(folder.look(&name)?, Found::Nothing)
+            && let (made, true) = folder.make_subfolder(&name, mode)?
+        {
+            return Ok((made, name));
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+fn land(
+    folder: &LocalFolder,
+    name: &Name,
+    is_same: impl Fn(&Name, Found) -> io::Result<bool>,
+    make: impl Fn(&Name) -> io::Result<()>,
+) -> io::Result<Landed> {
+    for name in once(name.clone()).chain(numbered_names(name)) {
+        match folder.look(&name)? {
+            Found::Nothing => match make(&name) {
+                Ok(()) => return Ok(Landed { name, existing: false }),
+                // Something has taken the name in between.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            },
+            found if is_same(&name, found)? => return Ok(Landed { name, existing: true }),
+            _ => {}
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+/// Whether what has the name is the file itself, as after a kill, or has the same bytes.
+fn is_same_file(
+    folder: &LocalFolder,
+    name: &Name,
+    found: Found,
+    source: &Source,
+    umask: Mode,
+) -> io::Result<bool> {
+    let Found::File(length) = found else { return Ok(false) };
+    if length != source.expected.filesize.get() {
+        return Ok(false);
+    }
+    let there = match folder.open_file(name) {
+        Ok(there) => there.metadata()?,
+        // The person has a file there that not even the person may read.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let here = source.file.metadata()?;
+    if (there.dev(), there.ino()) == (here.dev(), here.ino()) {
+        describe(source, umask)?;
+        return Ok(true);
+    }
+    // The file of another user may change as soon as it was looked at.
+    let is_own = there.uid() == here.uid();
+    Ok(is_own && same_file(folder, name, found, &source.expected)?.is_some())
+}
+
+/// The permission bits of a file that lands: what its sender says, less what the umask takes. Its owner
+/// here may always read and write it.
+fn file_mode(mode: Option<PermissionBits>, umask: Mode) -> PermissionBits {
+    let bits = Mode::from_raw_mode(mode.map_or(0o666, PermissionBits::bits));
+    PermissionBits::of_mode((bits.difference(umask) | Mode::RUSR | Mode::WUSR).as_raw_mode())
+}
+
+/// The same of a folder.
+pub(crate) fn folder_mode(mode: PermissionBits, umask: Mode) -> PermissionBits {
+    let bits = Mode::from_raw_mode(mode.bits()).difference(umask);
+    PermissionBits::of_mode((bits | Mode::RWXU).as_raw_mode())
+}
+
+/// The file gets its mode and its time.
+fn describe(source: &Source, umask: Mode) -> io::Result<()> {
+    let Source { file, expected, .. } = source;
+    attributes::set_mode(file, file_mode(expected.mode, umask))?;
+    expected.mtime.map_or(Ok(()), |mtime| attributes::set_mtime(file, mtime))
+}
+
+/// Copies the file. A copy that a kill has cut off goes on, as one that is fetched does.
+///
+/// # Errors
+/// `AlreadyExists` where something has the name.
+fn copy(folder: &LocalFolder, name: &Name, source: &Source, umask: Mode) -> io::Result<()> {
+    let mut expected = source.expected.clone();
+    expected.mode = Some(file_mode(expected.mode, umask));
+    let (filesize, hash) = (expected.filesize, expected.blake3);
+    let mut staging = match Staging::open(folder, name, expected, Durability::Synced) {
+        Ok(staging) => staging,
+        Err(Unusable::Busy) => return Err(ErrorKind::ResourceBusy.into()),
+        Err(Unusable::Io(error)) => return Err(error),
+    };
+    let length = usize::try_from(BLOCK_SIZE_BYTES.min(filesize.get())).unwrap_or(0);
+    let mut buffer = vec![0; length];
+    for missing in staging.missing() {
+        for index in missing.start / BLOCK_SIZE_BYTES..missing.end.div_ceil(BLOCK_SIZE_BYTES) {
+            let index = BlockIndex::try_from(index).map_err(io::Error::other)?;
+            let span = index.span(filesize);
+            let bytes = &mut buffer[..usize::try_from(span.end - span.start).unwrap_or(0)];
+            source.file.read_exact_at(bytes, span.start)?;
+            staging.write(index, hash_block(index, filesize, bytes), bytes)?;
+        }
+    }
+    if staging.hash() != Some(hash) {
+        staging.discard();
+        return Err(io::Error::new(ErrorKind::InvalidData, OTHER_BYTES));
+    }
+    staging.publish(name, false, umask).inspect_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            staging.discard();
+        }
+    })
+}
+
+const OTHER_BYTES: &str = "its bytes are not those that were sent: it was changed since";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use towline_types::file_hash::hash_file;
+    use towline_types::{FileSize, ModifiedTime};
+
+    const UMASK: Mode = Mode::RWXO.union(Mode::WGRP);
+
+    fn source(path: &Path, bytes: &[u8], is_known: bool) -> Source {
+        std::fs::write(path, bytes).unwrap();
+        let filesize = FileSize::try_from(bytes.len() as u64).unwrap();
+        let blocks = bytes.chunks(1 << 20).enumerate().map(|(index, bytes)| {
+            hash_block(BlockIndex::try_from(index as u64).unwrap(), filesize, bytes)
+        });
+        let blake3 = hash_file(filesize, blocks);
+        let mode = Some(PermissionBits::of_mode(0o477));
+        let mtime = Some(ModifiedTime::from_ms(1_000_000_000_000));
+        let expected = Expected { filesize, blake3, mtime, mode };
+        Source { file: File::open(path).unwrap(), is_known, expected }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_file_lands_by_a_second_name_or_as_a_copy_and_replaces_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let (store, place) = (home.path().join("store"), home.path().join("place"));
+        std::fs::create_dir(&place).unwrap();
+        let folder = LocalFolder::open(&place).unwrap();
+        let bytes: Vec<u8> = (0..(1 << 20) + 7_u32).map(|at| at.to_le_bytes()[1]).collect();
+        for (is_known, lands, names) in [(true, "a.txt", 2), (false, "b.txt", 1)] {
+            let source = source(&store, &bytes, is_known);
+            let landed = land_file(&folder, &name(lands), &source, UMASK).unwrap();
+            assert_eq!(landed, Landed { name: name(lands), existing: false });
+            let there = place.join(lands);
+            let about = there.metadata().unwrap();
+            assert_eq!(std::fs::read(&there).unwrap(), bytes);
+            assert_eq!(about.nlink(), names, "{lands}");
+            assert_eq!(about.permissions().mode() & 0o777, 0o650);
+            assert_eq!(about.mtime(), 1_000_000_000);
+            // The same once more changes nothing, whatever the bytes are known by.
+            let again = land_file(&folder, &name(lands), &source, UMASK).unwrap();
+            assert!(again.existing);
+            std::fs::remove_file(&store).unwrap();
+        }
+        let other = source(&store, &bytes[1..], true);
+        for number in ["a (1).txt", "a (2).txt"] {
+            let landed = land_file(&folder, &name("a.txt"), &other, UMASK).unwrap();
+            assert_eq!(landed, Landed { name: name(number), existing: false });
+            std::fs::write(place.join(number), "mine").unwrap();
+        }
+        assert_eq!(std::fs::read(place.join("a.txt")).unwrap(), bytes);
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 4, "nothing else is left");
+    }
+
+    #[test]
+    fn what_was_changed_since_does_not_land() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let folder = LocalFolder::open(&place).unwrap();
+        let source = source(&home.path().join("store"), b"abc", false);
+        std::fs::write(home.path().join("store"), "abd").unwrap();
+        let error = land_file(&folder, &name("a"), &source, UMASK).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(std::fs::read_dir(&place).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn nothing_that_has_a_name_is_replaced_or_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let outside = home.path().join("outside");
+        std::os::unix::fs::symlink(&outside, place.join("a")).unwrap();
+        let folder = LocalFolder::open(&place).unwrap();
+        let source = source(&home.path().join("store"), b"abc", true);
+        let landed = land_file(&folder, &name("a"), &source, UMASK).unwrap();
+        assert_eq!(landed.name, name("a (1)"));
+        let (_, made) = land_new_folder(&folder, &name("a"), None).unwrap();
+        assert_eq!(made, name("a (2)"));
+        let target = LinkTarget::new("b").unwrap();
+        let link = land_link(&folder, &name("a"), &target).unwrap();
+        assert_eq!(link, Landed { name: name("a (3)"), existing: false });
+        assert!(land_link(&folder, &name("a"), &target).unwrap().existing);
+        assert!(!outside.exists());
+    }
+}
