@@ -6,7 +6,7 @@ use divan::counter::ItemsCount;
 use tempfile::TempDir;
 use towline_state::Catalog;
 use towline_state::catalog::{
-    Checkpoint, Created, Length, NewDocument, NodeWish, OnConflict, Unless,
+    Checkpoint, Created, Description, Length, NewDocument, NodeWish, OnConflict, Unless,
 };
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, SecondDigest, Timestamp,
@@ -64,6 +64,7 @@ impl Bench {
                 length: Length::Declared(FileSize::try_from(FILE_BYTES).expect("a legal size")),
                 on_conflict: OnConflict::Rename,
                 chunk_size: Some(65_536),
+                description: Description::default(),
                 second_digest: SecondDigest::None,
                 wish: NodeWish::default(),
                 started_at: now(),

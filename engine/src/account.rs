@@ -14,6 +14,7 @@ use crate::buffer::{BlockBuffer, BufferRequest};
 use crate::command::{
     BlockPages, Command, CompleteRequest, NewUpload, Query, ReadRequest, ResumeRequest, WholeUpload,
 };
+use crate::error::Error;
 use crate::event::{Answer, EventReceiver, Found, Status};
 use crate::lane::WorkerPool;
 use crate::origin::Origin;
@@ -27,6 +28,7 @@ use exchange::{Exchange, Outcome, no_upload};
 pub use open_file::OpenFile;
 use std::ops::Range;
 use std::sync::Arc;
+use towline_state::catalog::Description;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     UserId,
@@ -131,6 +133,16 @@ impl Account {
         let Some(active) = self.shared.registry.get(id) else { return Ok(status) };
         self.shared.checkpoints.pause(std::iter::once(active)).await;
         self.status(id).await
+    }
+
+    /// What the client has said of a document that no rule reads. Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn description(&self, id: DocumentId) -> Result<Description, Rejection> {
+        self.status(id).await?;
+        let said = self.shared.catalog.description(id).await;
+        said.map_err(|error| Error::from(error).rejection())
     }
 
     /// The ranges of an upload that are here, in bytes, ascending and with a gap between them, from

@@ -6,7 +6,7 @@ use crate::data_source::DataSource;
 use crate::rejection::Rejection;
 use crate::tree::request::TreeRequest;
 use std::ops::Range;
-use towline_state::catalog::{NodeRef, NodeWish};
+use towline_state::catalog::{Description, NodeRef, NodeWish};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     OnConflict, SecondDigest, Sha256Hash,
@@ -116,6 +116,8 @@ pub struct NewUpload {
     pub chunk_size: Option<u32>,
     /// What the client says of the file besides its bytes, and which file or folder it is to go to.
     pub wish: NodeWish,
+    /// What the client says of it that no rule reads, and the SHA-256 hash that it expects.
+    pub description: Description,
 }
 
 impl NewUpload {
@@ -133,6 +135,7 @@ impl NewUpload {
             second_digest: SecondDigest::None,
             chunk_size: None,
             wish: NodeWish::default(),
+            description: Description::default(),
         }
     }
 }

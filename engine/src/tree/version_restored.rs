@@ -23,7 +23,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use towline_state::CatalogError;
 use towline_state::catalog::{
-    Bytes, Created, Document, Kept, Located, NewDocument, NodeRef, NodeWish, Refusal, Unless,
+    Bytes, Created, Description, Document, Kept, Located, NewDocument, NodeRef, NodeWish, Refusal,
+    Unless,
 };
 use towline_types::{
     DocumentId, FileHash, NodeId, NodeKind, Offset, OnConflict, SecondDigest, UserId,
@@ -124,6 +125,7 @@ fn successor(shared: &Shared, old: &Document, node_id: NodeId) -> NewDocument {
         on_conflict: OnConflict::Replace,
         chunk_size: None,
         second_digest: SecondDigest::None,
+        description: Description::default(),
         wish: NodeWish { onto_node: Some(node_id), base_version: None, ..old.wish },
         started_at: shared.clock().now(),
     }

@@ -76,6 +76,7 @@ impl Begun {
             chunk_size: self.request.chunk_size,
             second_digest: self.request.second_digest,
             wish: self.request.wish,
+            description: self.request.description.clone(),
             started_at: self.now,
         }
     }

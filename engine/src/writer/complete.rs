@@ -129,8 +129,11 @@ impl OrderedWriter {
         let digest = claimed.map_or(SecondDigest::None, |_| SecondDigest::Sha256);
         let goes_on = &mut self.still_wanted(active);
         let Some(actual) = active.sha256(row_guard, digest, goes_on)? else { return Ok(()) };
-        if let Some(claimed) = claimed.filter(|claimed| *claimed != actual) {
-            return Err(Error::Refused(Refusal::Sha256Mismatch { claimed, actual }));
+        let expected = self.shared.catalog.description(active.document_id).wait()?.expected_sha256;
+        for claimed in claimed.into_iter().chain(expected) {
+            if claimed != actual {
+                return Err(Error::Refused(Refusal::Sha256Mismatch { claimed, actual }));
+            }
         }
         Ok(self.shared.catalog.note_sha256(active.document_id, actual).wait()?)
     }

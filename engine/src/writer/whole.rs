@@ -177,6 +177,7 @@ impl OrderedWriter {
             chunk_size: new.chunk_size,
             second_digest: SecondDigest::None,
             wish: new.wish,
+            description: new.description.clone(),
             started_at,
         };
         Some(StagedWhole::written(shared, spec, (new, unless), (staging, guard), permit))

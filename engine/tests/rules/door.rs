@@ -13,6 +13,7 @@ use towline_engine::{
     Query, Receipt, Rejection, ResumeRequest, SendingMode, Session, Status, Tag, WHOLE_BYTES,
 };
 use towline_state::Catalog;
+use towline_state::catalog::Description;
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Offset, OnConflict,
     SecondDigest, Timestamp, UserId,
@@ -287,6 +288,7 @@ pub(crate) fn new(name: &str, bytes: usize, mode: SendingMode) -> NewUpload {
         on_conflict: OnConflict::Reject,
         mode,
         hash: None,
+        description: Description::default(),
         second_digest: SecondDigest::None,
         new_only: false,
         chunk_size: None,

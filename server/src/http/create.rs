@@ -11,10 +11,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use towline_engine::{Begun, Length, NewUpload, SendingMode};
-use towline_state::catalog::NodeWish;
+use towline_state::catalog::{Description, NodeWish};
+use towline_types::limits::{TAG_BYTES, TAGS_MAX};
 use towline_types::{
     DocumentId, DocumentPath, FileHash, FileSize, ModifiedTime, Name, NodeId, OnConflict,
-    PermissionBits, SecondDigest,
+    PermissionBits, SecondDigest, Sha256Hash,
 };
 
 /// The most bytes of a JSON body.
@@ -33,6 +34,11 @@ pub(super) struct New {
     folder: String,
     /// The BLAKE3 hash of the file.
     blake3: Option<FileHash>,
+    /// The SHA-256 hash of the file.
+    sha256: Option<Sha256Hash>,
+    /// Words by which the client finds the document again.
+    #[serde(default)]
+    tags: Vec<String>,
     /// What to do where the name is taken.
     on_conflict: Option<OnConflict>,
     /// The file whose next version this is to be.
@@ -124,12 +130,14 @@ fn wanted(new: New) -> Result<NewUpload, Problem> {
         let message = "baseVersion: it is for a file that is replaced";
         return Err(Problem::bad_request("baseVersion", message));
     }
+    check_tags(&new.tags)?;
     let path = DocumentPath::new(names, Name::new(&new.filename).map_err(bad_name)?);
     let length = new.size.map_or(Length::Open { max: FileSize::MAX }, Length::Declared);
     Ok(NewUpload {
         on_conflict,
         hash: new.blake3,
         second_digest: SecondDigest::Sha256,
+        description: Description { expected_sha256: new.sha256, tags: new.tags, metadata: None },
         chunk_size: Some(CHUNK_BYTES),
         wish: NodeWish {
             mtime: new.mtime,
@@ -140,6 +148,18 @@ fn wanted(new: New) -> Result<NewUpload, Problem> {
         },
         ..NewUpload::new(path.map_err(bad_name)?, length, SendingMode::RANGES)
     })
+}
+
+fn check_tags(tags: &[String]) -> Result<(), Problem> {
+    let is_legal =
+        |tag: &String| (1..=TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+    if tags.len() <= TAGS_MAX && tags.iter().all(is_legal) {
+        return Ok(());
+    }
+    let message = format!(
+        "tags: at most {TAGS_MAX}, each of 1 to {TAG_BYTES} bytes and without control characters"
+    );
+    Err(Problem::bad_request("tags", message))
 }
 
 fn created(

@@ -31,6 +31,7 @@ struct Upload {
     /// The ranges that are here: first byte, last byte.
     received_ranges: Vec<[u64; 2]>,
     chunk_size: u32,
+    tags: Vec<String>,
     created_at: String,
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +73,7 @@ pub(super) async fn show(caller: &Caller, id: DocumentId) -> Result<Response, Pr
         next_offset: next_offset(&status),
         received_ranges: ranges.iter().map(|range| [range.start, range.end - 1]).collect(),
         chunk_size: status.chunk_size.unwrap_or(super::state::CHUNK_BYTES),
+        tags: caller.account.description(id).await?.tags,
         created_at: time_text(status.started_at),
         expires_at: status.expires_at.map(time_text),
         document_id: is_done.then_some(id),

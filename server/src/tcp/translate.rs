@@ -29,7 +29,7 @@ use towline_protocol::request::{
     self, Complete, Find, Join, Read, Request, Resume, Upload, Withdraw,
 };
 use towline_protocol::{Channel, frame};
-use towline_state::catalog::{DurableOffset, NodeWish};
+use towline_state::catalog::{Description, DurableOffset, NodeWish};
 use towline_types::{
     BadName, BlockIndex, ChainingValue, DocumentId, DocumentPath, FileSize, Offset, OnConflict,
     SecondDigest, UserId,
@@ -106,6 +106,7 @@ fn new_upload(upload: &Upload, user: UserId) -> Result<NewUpload, Rejection> {
         second_digest: SecondDigest::None,
         new_only: upload.new_only,
         chunk_size: upload.chunk_size,
+        description: Description::default(),
         wish: NodeWish {
             mtime: upload.mtime_ms,
             mode: upload.mode,

@@ -1,5 +1,6 @@
 //! A document as the catalog knows it.
 
+use super::description::Description;
 use super::durable::DurableOffset;
 use super::error::{CatalogError, Refusal};
 use super::node_row::{mode, mtime};
@@ -38,6 +39,8 @@ pub struct NewDocument {
     pub second_digest: SecondDigest,
     /// What is wished of its node besides the place.
     pub wish: NodeWish,
+    /// What the client says of it besides.
+    pub description: Description,
     /// When the upload began.
     pub started_at: Timestamp,
 }

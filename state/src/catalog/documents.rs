@@ -7,7 +7,7 @@ use super::folder::Tree;
 use super::job::Share;
 use super::needless::{Created, Unless, needless};
 use super::reservation::Wanted;
-use super::{Catalog, Reply, quota};
+use super::{Catalog, Reply, description, quota};
 use rusqlite::{Connection, params};
 use std::sync::Arc;
 use towline_types::{DocumentId, FileSize, NodeId, UserId};
@@ -147,7 +147,7 @@ fn create(
             new.wish.mtime.map(|mtime| mtime.as_ms()),
             new.wish.mode.map(|mode| mode.bits()),
         ])?;
-    Ok(())
+    description::record(connection, document_id, &new.description)
 }
 
 /// The highest number that any document has had.

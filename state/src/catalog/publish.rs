@@ -8,7 +8,7 @@ use super::folder::Tree;
 use super::needless::{self, Created, Unless};
 use super::place::Kept;
 use super::reservation::Wanted;
-use super::{Catalog, Reply, block_pages, quota};
+use super::{Catalog, Reply, block_pages, description, quota};
 use rusqlite::params;
 use std::sync::Arc;
 use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
@@ -197,6 +197,7 @@ impl Catalog {
                     wish.mtime.map(|mtime| mtime.as_ms()),
                     wish.mode.map(|mode| mode.bits()),
                 ])?;
+            description::record(connection, document_id, &new.description)?;
             let document = Document {
                 document_id,
                 user_id,

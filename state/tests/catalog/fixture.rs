@@ -5,7 +5,8 @@ pub(crate) use towline_testkit::{at, hash, id, offset, path, size, user};
 use std::path::PathBuf;
 use tempfile::TempDir;
 use towline_state::catalog::{
-    Bytes, Checkpoint, Created, Document, NewDocument, NodeWish, OnConflict, Refusal, Unless,
+    Bytes, Checkpoint, Created, Description, Document, NewDocument, NodeWish, OnConflict, Refusal,
+    Unless,
 };
 use towline_state::{Catalog, CatalogError};
 use towline_types::{BlockIndex, ChainingValue, DocumentId, DocumentPath, SecondDigest, UserId};
@@ -50,6 +51,7 @@ impl Fixture {
             length: Length::Declared(size(filesize)),
             on_conflict: OnConflict::Rename,
             chunk_size: Some(65536),
+            description: Description::default(),
             second_digest: SecondDigest::None,
             wish: NodeWish::default(),
             started_at: at(10),

@@ -124,7 +124,8 @@ fn a_catalog_of_before_is_counted_once() {
              DROP TRIGGER documents_change; \
              ALTER TABLE users DROP COLUMN quota_bytes; ALTER TABLE users DROP COLUMN quota_files; \
              ALTER TABLE users DROP COLUMN used_bytes; ALTER TABLE users DROP COLUMN used_files; \
-             DROP TABLE joins; DROP TABLE cancellations; DROP INDEX documents_ended; \
+             DROP TABLE joins; DROP TABLE cancellations; DROP TABLE descriptions; \
+             DROP INDEX documents_ended; \
              DELETE FROM refinery_schema_history WHERE version >= 11;",
         )
         .unwrap();

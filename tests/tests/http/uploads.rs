@@ -80,6 +80,38 @@ fn sha256_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// What was said of an upload when it began counts over a restart, and also where the last range
+/// ends the upload.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hash_that_was_expected_is_compared_and_the_tags_come_back() {
+    let (mut server, client) = server().await;
+    let file = TestFile::new(2_000_000, 15);
+    let of = |sha256: &str| {
+        json!({
+            "filename": "t.bin", "size": file.size(), "sha256": sha256,
+            "tags": ["invoice", "Größe 2"],
+        })
+    };
+    let right = client.begin_with(of(&sha256_hex(&file.bytes))).await;
+    let wrong = client.begin_with(of(&"0".repeat(64))).await;
+    for upload in [&right, &wrong] {
+        client.patch(upload, 0, &file.bytes[..1_000_000]).await.is(204);
+    }
+    server.restart().await;
+    let client = towline_tests::http_client::HttpClient::new(server.address(), &server.user.token);
+    let refused = client.patch(&wrong, 1_000_000, &file.bytes[1_000_000..]).await.is(422);
+    assert_eq!(refused.problem(), "hash_mismatch");
+    client.patch(&right, 1_000_000, &file.bytes[1_000_000..]).await.is(204);
+    let shown = client.get(&right.path).await.is(200).json();
+    assert_eq!(shown["tags"], json!(["invoice", "Größe 2"]));
+    assert_eq!(shown["sha256"], sha256_hex(&file.bytes));
+    server.site.assert_published(&server.user, "t.bin", &file);
+    for tags in [json!([""]), json!(["a\nb"]), json!(vec!["a"; 65]), json!(["x".repeat(129)])] {
+        let said = json!({ "filename": "a", "size": 5, "tags": tags });
+        assert_eq!(client.post("/uploads", &said).await.is(400).problem(), "bad_request");
+    }
+}
+
 /// Without a length, only `complete` ends an upload, and the hash of the client counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn complete_ends_an_upload_whose_length_was_told_last() {
