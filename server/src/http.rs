@@ -4,6 +4,7 @@
 //! the questions and commands of `towline_engine`; `docs/http.md` has the protocol. Nothing but
 //! this module knows HTTP.
 
+mod append;
 mod byte_ranges;
 mod caller;
 mod client;
@@ -22,6 +23,7 @@ mod router;
 mod shared_writers;
 mod shown;
 mod state;
+mod tus;
 mod uploads;
 
 use state::HttpState;

@@ -178,13 +178,7 @@ impl HttpClient {
             self.token,
             upload.content_range(start, promised)
         );
-        let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
-        stream.write_all(head.as_bytes()).await.expect("the head is taken");
-        stream.write_all(bytes).await.expect("the bytes are taken");
-        stream.shutdown().await.expect("the connection ends");
-        let mut rest = Vec::new();
-        // The server reads all that came, and closes then.
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end in time");
+        cut(self.address, &[head.as_bytes(), bytes].concat()).await;
     }
 }
 
@@ -260,4 +254,17 @@ pub async fn raw(address: SocketAddr, request: &[u8]) -> String {
     let reading = timeout(PATIENCE, stream.read_to_end(&mut answer));
     let _ = reading.await.expect("an end in time");
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends these bytes and ends the connection; returns when the server has ended it as well.
+///
+/// # Panics
+/// Where the server does not.
+pub async fn cut(address: SocketAddr, request: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.write_all(request).await.expect("the request is taken");
+    stream.shutdown().await.expect("the connection ends");
+    let mut rest = Vec::new();
+    // The server reads all that came, and closes then.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end in time");
 }

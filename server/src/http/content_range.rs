@@ -1,10 +1,11 @@
 //! `PATCH /uploads/{id}` with `Content-Range`: a range of bytes for an upload.
 
+use super::append::{Failed, Incoming, Taken, append};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::Checker;
 use super::problem::Problem;
-use super::request_body::{Cut, RequestBody};
+use super::request_body::RequestBody;
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use super::{entity_tag, state};
 use axum::http::request::Parts;
@@ -12,9 +13,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headers::HeaderMapExt as _;
 use std::ops::Range;
-use towline_engine::{
-    Begun, Completion, Length, Phase, Position, RequestEnd, Status, UploadHandle,
-};
+use towline_engine::{Completion, Phase, Status};
 use towline_types::{DocumentId, FileSize, Offset};
 
 /// A range of bytes of a file, and the length of the file where it is known.
@@ -85,8 +84,17 @@ pub(super) async fn patch(
     }
     check_total(&status, wanted.total)?;
     check_place(caller, id, &status, &wanted).await?;
-    let taken = take(context, caller, id, body, &wanted, checker).await;
-    match taken {
+    let offset = |byte: u64| {
+        Offset::try_from(byte).map_err(|_| Problem::out_of_range("the range lies too far behind"))
+    };
+    let total = wanted.total.map(FileSize::try_from).transpose();
+    let incoming = Incoming {
+        start: offset(wanted.range.start)?,
+        end: Some(offset(wanted.range.end)?),
+        total: total.map_err(|_| Problem::out_of_range("no file can be that long"))?,
+        checker,
+    };
+    match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(id, &completion)),
         Ok(Taken::Paused(position)) => {
             let offset = position.durable.get();
@@ -170,109 +178,4 @@ async fn check_place(
          at a multiple of {chunk}"
     );
     Err(Problem::wrong_offset(message).at(next))
-}
-
-/// What became of a range.
-enum Taken {
-    /// All bytes of the file are here, and it is in its place.
-    Stored(Completion),
-    Paused(Position),
-}
-
-enum Failed {
-    Problem(Problem),
-    Gone,
-}
-
-impl<T: Into<Problem>> From<T> for Failed {
-    fn from(problem: T) -> Self {
-        Self::Problem(problem.into())
-    }
-}
-
-impl From<Cut> for Failed {
-    fn from(cut: Cut) -> Self {
-        match cut {
-            Cut::Gone => Self::Gone,
-            Cut::Told(problem) => Self::Problem(problem),
-        }
-    }
-}
-
-async fn take(
-    context: &Context,
-    caller: &mut Caller,
-    id: DocumentId,
-    body: &mut RequestBody,
-    wanted: &Wanted,
-    checker: Option<Checker>,
-) -> Result<Taken, Failed> {
-    let writers = &context.state.writers;
-    let (_share, begun) = writers.open(&caller.account, id).await?;
-    let mut upload = match begun {
-        Begun::Uploading(upload) => *upload,
-        Begun::Stored(_) | Begun::Unfinished(_) => {
-            return Err(Problem::wrong_offset("the upload is complete already").into());
-        }
-    };
-    match fill(caller, &mut upload, body, wanted, checker).await {
-        Ok(()) => {}
-        Err(failed) => {
-            // What has come stays, and survives a power cut (P1).
-            upload.pause().await;
-            return Err(failed);
-        }
-    }
-    let position = upload.position().await?;
-    if matches!(position.length, Length::Declared(filesize) if filesize.end() == position.received)
-    {
-        return match upload.complete(None).await {
-            Ok(completion) => Ok(Taken::Stored(completion)),
-            Err(rejection) => {
-                upload.pause().await;
-                Err(rejection.into())
-            }
-        };
-    }
-    Ok(Taken::Paused(upload.pause().await.unwrap_or(position)))
-}
-
-/// Writes the body into the upload. With a digest its bytes count only once all of them are there
-/// and compared.
-async fn fill(
-    caller: &mut Caller,
-    upload: &mut UploadHandle,
-    body: &mut RequestBody,
-    wanted: &Wanted,
-    mut checker: Option<Checker>,
-) -> Result<(), Failed> {
-    let offset = |byte: u64| {
-        Offset::try_from(byte).map_err(|_| Problem::out_of_range("the range lies too far behind"))
-    };
-    let (start, end) = (offset(wanted.range.start)?, offset(wanted.range.end)?);
-    if let (Length::Open { .. }, Some(total)) = (upload.length(), wanted.total) {
-        let total = FileSize::try_from(total)
-            .map_err(|_| Problem::out_of_range("no file can be that long"))?;
-        upload.declare(total).await?;
-    }
-    let is_checked = checker.is_some();
-    if is_checked {
-        upload.begin_request(start).await?;
-    }
-    let (count, done) = body.store(upload, (start, end), checker.as_mut(), caller).await;
-    let is_whole = start.get() + count == end.get();
-    let checked = match (done, checker) {
-        (Err(cut), _) => Err(Failed::from(cut)),
-        (Ok(()), _) if !is_whole => {
-            let message = "the body is shorter than Content-Range says";
-            Err(Problem::bad_request("Content-Range", message).into())
-        }
-        (Ok(()), Some(checker)) => checker.check().map_err(Failed::from),
-        (Ok(()), None) => Ok(()),
-    };
-    if is_checked {
-        let end = if checked.is_ok() { RequestEnd::Confirmed } else { RequestEnd::TakenBack };
-        upload.end_request(end).await?;
-    }
-    checked
 }

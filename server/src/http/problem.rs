@@ -91,6 +91,11 @@ impl Problem {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     pub(super) fn code(&self) -> &str {
         &self.body.code
     }

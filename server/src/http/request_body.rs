@@ -6,8 +6,9 @@
 use super::caller::Caller;
 use super::content_digest::Checker;
 use super::problem::Problem;
+use crate::shared::Shared;
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,6 +20,8 @@ use towline_types::Offset;
 pub(super) struct RequestBody {
     body: Body,
     stopping: CancellationToken,
+    /// The trailers, once the body has ended.
+    trailers: Option<HeaderMap>,
     /// How long the present look at the rate of the client lasts.
     window: Duration,
     window_ends: Instant,
@@ -58,10 +61,15 @@ const DRAIN_BYTES: usize = 16 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 impl RequestBody {
-    /// `window` is the time over which the rate of the client is measured.
-    pub(super) fn new(body: Body, stopping: CancellationToken, window: Duration) -> Self {
+    pub(super) fn of(server: &Shared, body: Body) -> Self {
+        let (stopping, window) = (server.stopping.clone(), server.timings.frame);
         let window_ends = Instant::now() + window;
-        Self { body, stopping, window, window_ends, window_bytes: 0 }
+        Self { body, stopping, trailers: None, window, window_ends, window_bytes: 0 }
+    }
+
+    /// The headers that came behind the body.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
     }
 
     /// The next bytes; none at the end. Cancel-safe.
@@ -84,10 +92,12 @@ impl RequestBody {
                     continue;
                 }
             };
-            // Trailers say nothing that this door asks for.
-            if let Ok(data) = frame.into_data() {
-                self.window_bytes += data.len() as u64;
-                return Ok(Some(data));
+            match frame.into_data() {
+                Ok(data) => {
+                    self.window_bytes += data.len() as u64;
+                    return Ok(Some(data));
+                }
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
             }
         }
     }

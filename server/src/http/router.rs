@@ -6,34 +6,57 @@ use super::create::{self, JSON_BYTES_MAX, New};
 use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::uploads::{self, Completing};
-use super::{content_range, download};
-use axum::Router;
+use super::{content_range, download, tus};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::timeout;
+use tower::{Service, ServiceExt as _, service_fn};
 use towline_types::DocumentId;
 
 /// How long the JSON body of a request may take.
 const JSON_MAX: Duration = Duration::from_secs(10);
 
-/// The router of one connection.
-pub(super) fn of(context: Context) -> Router {
+/// The service of one connection.
+pub(super) fn of(
+    context: Context,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+> + Clone {
+    let router = routes().with_state(context);
+    service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move { router.oneshot(tus::overridden(request.map(Body::new))).await }
+    })
+}
+
+fn routes() -> Router<Context> {
     Router::new()
-        .route("/uploads", post(create))
-        .route("/uploads/{id}", get(show).head(probe).patch(patch).delete(cancel))
+        .route("/uploads", post(create).options(options))
+        .route("/files", post(create).options(options))
+        .route("/uploads/{id}", get(show).head(probe).patch(patch).delete(cancel).options(options))
         .route("/uploads/{id}/complete", post(complete))
         .route("/uploads/{id}/token", post(renew_token))
         .route("/documents/{id}/content", get(content))
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(context)
+        .layer(middleware::from_fn(tus::speak))
+}
+
+async fn options(State(context): State<Context>) -> Response {
+    tus::options(&context)
 }
 
 async fn no_such_page() -> Problem {
@@ -53,6 +76,15 @@ fn number(text: &str) -> Result<DocumentId, Problem> {
 
 async fn create(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if tus::is_spoken(&parts.headers) {
+        let mut body = RequestBody::of(&context.shared, body);
+        let created = async {
+            let mut caller = Caller::of(&context, &parts).await?;
+            tus::create(&context, &mut caller, &parts, &mut body).await
+        }
+        .await;
+        return answer_or_drain(created, &parts, body).await;
+    }
     answer(async {
         let caller = Caller::of(&context, &parts).await?;
         let new: New = json(&parts, body).await?;
@@ -78,9 +110,10 @@ async fn probe(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
+    let is_tus = tus::is_spoken(request.headers());
     answer(async {
         let (caller, id) = of_upload(&context, request, &id).await?;
-        uploads::probe(&caller, id).await
+        if is_tus { tus::probe(&caller, id).await } else { uploads::probe(&caller, id).await }
     })
     .await
 }
@@ -90,9 +123,10 @@ async fn cancel(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
+    let is_tus = tus::is_spoken(request.headers());
     answer(async {
         let (caller, id) = of_upload(&context, request, &id).await?;
-        uploads::cancel(&caller, id).await
+        if is_tus { tus::delete(&caller, id).await } else { uploads::cancel(&caller, id).await }
     })
     .await
 }
@@ -131,16 +165,28 @@ async fn patch(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let shared = &context.shared;
-    let mut body = RequestBody::new(body, shared.stopping.clone(), shared.timings.frame);
+    let mut body = RequestBody::of(&context.shared, body);
     let patched = async {
         let mut caller = Caller::of(&context, &parts).await?;
         let id = number(&id)?;
         caller.may_write(id)?;
-        content_range::patch(&context, &mut caller, &parts, id, &mut body).await
+        match tus::is_spoken(&parts.headers) {
+            true => tus::patch(&context, &mut caller, &parts, id, &mut body).await,
+            false => content_range::patch(&context, &mut caller, &parts, id, &mut body).await,
+        }
     }
     .await;
-    match patched {
+    answer_or_drain(patched, &parts, body).await
+}
+
+/// The answer to a request with a large body. Where it is refused, the rest of the body is read, so
+/// that the client hears why.
+async fn answer_or_drain(
+    answer: Result<Response, Problem>,
+    parts: &Parts,
+    body: RequestBody,
+) -> Response {
+    match answer {
         Ok(response) => response,
         Err(problem) => {
             // A client that was told to wait with the body has not sent it.

@@ -8,5 +8,6 @@ mod kit;
 mod parallel_ranges;
 mod ranges;
 mod tokens;
+mod tus;
 mod two_doors;
 mod uploads;

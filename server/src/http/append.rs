@@ -1,0 +1,118 @@
+//! The bytes of one request, on their way into an upload that other requests may write to as well.
+
+use super::caller::Caller;
+use super::client::Context;
+use super::content_digest::Checker;
+use super::problem::Problem;
+use super::request_body::{Cut, RequestBody};
+use towline_engine::{Begun, Completion, Length, Position, RequestEnd, UploadHandle};
+use towline_types::{DocumentId, FileSize, Offset};
+
+/// What the request says of its bytes.
+pub(super) struct Incoming {
+    /// Where the first of them belongs.
+    pub(super) start: Offset,
+    /// Where they end, if it says so: then a body of another length is refused.
+    pub(super) end: Option<Offset>,
+    /// The length of the whole file, if it says so.
+    pub(super) total: Option<FileSize>,
+    /// What they are compared with.
+    pub(super) checker: Option<Checker>,
+}
+
+/// What became of them.
+pub(super) enum Taken {
+    /// All bytes of the file are here, and it is in its place.
+    Stored(Completion),
+    /// The upload waits for more; what came survives a power cut.
+    Paused(Position),
+}
+
+/// Why they were not taken, or not all of them.
+pub(super) enum Failed {
+    Problem(Problem),
+    /// The client is gone.
+    Gone,
+}
+
+impl<T: Into<Problem>> From<T> for Failed {
+    fn from(problem: T) -> Self {
+        Self::Problem(problem.into())
+    }
+}
+
+impl From<Cut> for Failed {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Gone => Self::Gone,
+            Cut::Told(problem) => Self::Problem(problem),
+        }
+    }
+}
+
+/// Writes the body into the upload. After the last byte of the file, the file is verified and
+/// published (P2, P3). Otherwise the upload is paused, which makes durable what came (P1); also
+/// where the request fails.
+pub(super) async fn append(
+    context: &Context,
+    caller: &mut Caller,
+    id: DocumentId,
+    body: &mut RequestBody,
+    incoming: Incoming,
+) -> Result<Taken, Failed> {
+    let (_share, begun) = context.state.writers.open(&caller.account, id).await?;
+    let mut upload = match begun {
+        Begun::Uploading(upload) => *upload,
+        Begun::Stored(_) | Begun::Unfinished(_) => {
+            return Err(Problem::wrong_offset("the upload is complete already").into());
+        }
+    };
+    if let Err(failed) = fill(caller, &mut upload, body, incoming).await {
+        upload.pause().await;
+        return Err(failed);
+    }
+    let position = upload.position().await?;
+    if matches!(position.length, Length::Declared(size) if size.end() == position.received) {
+        return match upload.complete(None).await {
+            Ok(completion) => Ok(Taken::Stored(completion)),
+            Err(rejection) => {
+                upload.pause().await;
+                Err(rejection.into())
+            }
+        };
+    }
+    Ok(Taken::Paused(upload.pause().await.unwrap_or(position)))
+}
+
+/// With a digest the bytes count only once all of them are there and compared.
+async fn fill(
+    caller: &mut Caller,
+    upload: &mut UploadHandle,
+    body: &mut RequestBody,
+    Incoming { start, end, total, mut checker }: Incoming,
+) -> Result<(), Failed> {
+    if let (Length::Open { .. }, Some(total)) = (upload.length(), total) {
+        upload.declare(total).await?;
+    }
+    let is_checked = checker.is_some();
+    if is_checked {
+        upload.begin_request(start).await?;
+    }
+    let bound = end.unwrap_or(Offset::MAX);
+    let (count, done) = body.store(upload, (start, bound), checker.as_mut(), caller).await;
+    let is_short = end.is_some_and(|end| start.get() + count < end.get());
+    let checked = match (done, checker) {
+        (Err(cut), _) => Err(Failed::from(cut)),
+        (Ok(()), _) if is_short => {
+            let message = "the body is shorter than the request says";
+            Err(Problem::bad_request("Content-Length", message).into())
+        }
+        (Ok(()), Some(checker)) => checker.check(body.trailers()).map_err(Failed::from),
+        (Ok(()), None) => Ok(()),
+    };
+    if is_checked {
+        let end = if checked.is_ok() { RequestEnd::Confirmed } else { RequestEnd::TakenBack };
+        upload.end_request(end).await?;
+    }
+    checked
+}
