@@ -26,7 +26,7 @@ use towline_state::catalog::{Description, NodeRef, RemovalGuard};
 use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp};
 
 /// The only version.
-const VERSION: &str = "1.0.0";
+const TUS_VERSION: &str = "1.0.0";
 
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,\
                           checksum-trailer,termination";
@@ -70,7 +70,7 @@ pub(super) async fn speak(request: Request, next: Next) -> Response {
 /// Refuses another version of the protocol.
 fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get("tus-resumable") {
-        Some(version) if version == VERSION => Ok(()),
+        Some(version) if version == TUS_VERSION => Ok(()),
         _ => {
             let message = "Tus-Resumable: this server speaks 1.0.0";
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "version_unsupported", message))
@@ -96,8 +96,8 @@ pub(super) fn options(context: &Context) -> Response {
 
 /// The headers of every answer.
 fn describe(headers: &mut HeaderMap) {
-    headers.insert("tus-resumable", HeaderValue::from_static(VERSION));
-    headers.insert("tus-version", HeaderValue::from_static(VERSION));
+    headers.insert("tus-resumable", HeaderValue::from_static(TUS_VERSION));
+    headers.insert("tus-version", HeaderValue::from_static(TUS_VERSION));
 }
 
 /// `POST`: an upload begins, with its first bytes or without.
