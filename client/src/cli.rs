@@ -145,6 +145,9 @@ fn prepare(command: &mut Command) -> Result<(), error::CliError> {
         destination::take_line(put)?;
         destination::take(put)?;
     }
+    if let Command::Resume(resume) = command {
+        destination::take_place(resume)?;
+    }
     if let Some(connect) = command.connect() {
         destination::refuse_line(connect)?;
     }

@@ -336,7 +336,8 @@ pub(super) struct About {
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
     /// The server, by its address or by the name that `towline login` gave it; for `put` also the line
-    /// that `towlined join` prints [default: $TOWLINE_SERVER, else the default server; for an
+    /// that `towlined join` prints, and for `resume` such a line of a server that has another address
+    /// now [default: $TOWLINE_SERVER, else the default server; for an
     /// unfinished upload, its server]
     #[arg(long = "to", id = "to", value_name = "HOST[:PORT]|NAME")]
     pub(super) typed_to: Option<TypedServer>,

@@ -1,7 +1,7 @@
 //! Where files go: the server after `--to`, the line after `put --to`, and `towline put FILE...
 //! NAME:FOLDER`, a named server as the last of the paths, as other tools have it.
 
-use super::arguments::{ConnectArgs, Put, TypedServer};
+use super::arguments::{ConnectArgs, Put, Resume, TypedServer};
 use super::error::CliError;
 use super::joining;
 use super::named_servers::NamedServers;
@@ -53,11 +53,32 @@ pub(super) fn take_line(put: &mut Put) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Other commands than `put` need a server that has a name.
+/// Takes the address from the line that was typed after `resume --to`: what is unfinished goes on with
+/// the token of before, and the line is not used up.
+pub(super) fn take_place(resume: &mut Resume) -> Result<(), CliError> {
+    let connect = &mut resume.connect;
+    let Some(TypedServer::Line(line)) = &connect.typed_to else { return Ok(()) };
+    let options = [
+        ("--fingerprint", connect.fingerprint.is_some()),
+        ("--plaintext", connect.plaintext),
+        ("--trust-new", connect.trust_new),
+    ];
+    if let Some((option, _)) = options.iter().find(|(_, is_typed)| *is_typed) {
+        return Err(CliError::usage(format!(
+            "{option}: the line after --to says which key the server has; omit the option"
+        )));
+    }
+    connect.to = Some(joining::found(line)?);
+    connect.fingerprint = Some(line.fingerprint);
+    connect.typed_to = None;
+    Ok(())
+}
+
+/// Other commands than `put` and `resume` need a server that has a name.
 pub(super) fn refuse_line(connect: &ConnectArgs) -> Result<(), CliError> {
     match connect.typed_to {
         Some(TypedServer::Line(_)) => Err(CliError::usage(
-            "--to has a line to join by, which only `towline put` takes; to use the server for more: \
+            "--to has a line to join by, which only `towline put` and `towline resume` take; to use the server for more: \
              towline login LINE, and then --to NAME",
         )),
         _ => Ok(()),

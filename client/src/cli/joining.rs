@@ -54,6 +54,28 @@ pub(super) fn join(line: &JoinLine) -> Result<JoinedServer, CliError> {
     Ok(JoinedServer { address, token_file })
 }
 
+/// The first address at which the server of the line is, with its key. Nothing but the beginning of TLS
+/// is sent; the secret stays good. Blocks.
+pub(super) fn found(line: &JoinLine) -> Result<ServerAddress, CliError> {
+    let mut errors = Vec::new();
+    for address in addresses(line)? {
+        let client = Client::without_token(address.clone());
+        let asked = block_on(client.security(Security::UnknownKey).key_of_server())?;
+        match asked {
+            Ok(key) if key == line.fingerprint => {
+                remember(&address, line)?;
+                return Ok(address);
+            }
+            Ok(found) => {
+                let (server, expected) = (address.clone(), line.fingerprint);
+                errors.push((address, Failure::KeyChanged { server, expected, found }));
+            }
+            Err(failure) => errors.push((address, failure)),
+        }
+    }
+    Err(none_answered(errors))
+}
+
 /// The advice where the secret was used and the token is lost.
 pub(super) const NEW_LINE: &str =
     "the line was used up: ask for a new one (towlined join) once that is mended";

@@ -5,11 +5,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::process::Command;
 use towline_tests::capture::Capture;
 use towline_tests::cli_fixture::{CliFixture, Run, run};
-use towline_tests::netns_link::NetnsLink;
+use towline_tests::netns_link::{LinkEnd, NetnsLink};
 use towline_tests::person_at::PersonAt;
 use towline_tests::process::{Launch, ServerProcess, stdout, towlined};
 use towline_tests::site::{Site, TestUser};
@@ -246,4 +246,92 @@ async fn another_server_with_the_same_certificate_is_not_gone_on_with() {
     sending.end().await.assert_done();
     site.assert_published(&user, "big.bin", &test_file);
     assert_eq!(fs::read_dir(other_site.documents(&other_user)).unwrap().count(), 1);
+}
+
+/// A sitting of `towline receive` at that end, and the line that it prints.
+async fn sitting(end: &LinkEnd, cli: &CliFixture, folder: &Path) -> (Run, String) {
+    let mut receive = PersonAt::new(end, cli).command(&["receive"]);
+    receive.arg(folder);
+    let mut sitting = cli.start(receive);
+    let line = sitting.until(|event| event["event"] == "line").await;
+    (sitting, line["line"].as_str().unwrap().to_owned())
+}
+
+/// A sitting and a sender, whose file is on its way; the sitting has another address then.
+struct MovedSitting {
+    link: NetnsLink,
+    _site: Site,
+    there: CliFixture,
+    folder: PathBuf,
+    test_file: TestFile,
+    sending: Run,
+    receiving: Run,
+    line: String,
+}
+
+impl MovedSitting {
+    /// With `pauses`, the sender pauses before anything changes.
+    async fn make(pauses: bool) -> Option<Self> {
+        let mut link = NetnsLink::make()?;
+        let site = Site::new();
+        let user = site.add_user("nobody").await;
+        let [here, there] = ["here", "there"]
+            .map(|name| CliFixture::at(site.outside().join(name), &user, link.near.address(9)));
+        let folder = here.path("received");
+        fs::create_dir(&folder).unwrap();
+        let test_file = TestFile::new(24 * BLOCK, 995);
+        there.write("big.bin", &test_file);
+        let (receiving, line) = sitting(&link.near, &here, &folder).await;
+        let put = ["put", "big.bin", "--to", &line, "--limit-rate", "4MiB"];
+        let mut sending = there.start(PersonAt::new(&link.far, &there).command(&put));
+        sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+        if pauses {
+            sending.signal(Signal::INT);
+            sending.until(|event| event["event"] == "paused").await;
+        }
+        receiving.signal(Signal::INT);
+        receiving.end().await.assert_code(3);
+        link.renumber(3);
+        let (receiving, line) = sitting(&link.near, &here, &folder).await;
+        assert!(line.contains(&link.near.address(0).ip().to_string()), "{line}");
+        Some(Self { link, _site: site, there, folder, test_file, sending, receiving, line })
+    }
+
+    /// The file is there once, and neither end has anything left to do.
+    async fn assert_is_over(self) {
+        let left = PersonAt::new(&self.link.far, &self.there).unfinished();
+        assert!(left.uploads.is_empty() && left.jobs.is_empty(), "{left:?}");
+        self.receiving.signal(Signal::INT);
+        self.receiving.end().await.assert_done();
+        assert!(fs::read(self.folder.join("big.bin")).unwrap() == self.test_file.bytes);
+        let landed = fs::read_dir(&self.folder).unwrap();
+        assert_eq!(landed.count(), 1, "one document, and no store is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_sitting_goes_on_once_its_new_line_was_used() {
+    let Some(mut moved) = MovedSitting::make(false).await else { return };
+    moved.sending.until(|event| event["event"] == "waiting").await;
+    // Another line is for another sender; the command that waits stays the one that it was.
+    let sender = PersonAt::new(&moved.link.far, &moved.there);
+    sender.types(&["login", &moved.line, "--as", "friend"]).await.assert_done();
+    let resumed = moved.sending.until(|event| event["event"] == "resumed").await;
+    assert!(resumed["durable"].as_u64() > Some(0), "{resumed}");
+    moved.sending.until(|event| event["event"] == "completed").await;
+    moved.sending.until(|event| event["event"] == "summary").await;
+    moved.assert_is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_put_to_a_sitting_is_resumed_by_its_new_line() {
+    let Some(moved) = MovedSitting::make(true).await else { return };
+    let sender = PersonAt::new(&moved.link.far, &moved.there);
+    let refused = sender.types(&["resume", "--to", &moved.line, "--plaintext"]).await;
+    refused.assert_code(2);
+    let resumed = sender.types(&["resume", "--to", &moved.line, "--json"]).await;
+    let began = resumed.assert_done().event("resumed");
+    assert!(began["durable"].as_u64() > Some(0), "{began}");
+    assert!(!sender.setting("config.toml").exists(), "the sitting has got no name");
+    moved.assert_is_over().await;
 }

@@ -2,6 +2,7 @@
 
 use crate::address::ServerAddress;
 use crate::cli::error::CliError;
+use crate::cli::known_servers::KnownServers;
 use towline_state::UploadsState;
 use towline_state::state_file::{JobEntry, KnownServer, UploadEntry};
 use towline_types::{DocumentId, StoreId};
@@ -39,8 +40,9 @@ fn stores_at(state: &UploadsState, address: &str) -> Vec<StoreId> {
 }
 
 /// Whether an entry of the list belongs to the server that was typed: it was begun at that address
-/// or with a store that was seen there, or it names no server. Where no server was typed, every
-/// entry belongs.
+/// or with a store that was seen there, or it names no server. Where the list has seen no store there,
+/// it may have been begun at another address of a server with the same key. Where no server was typed,
+/// every entry belongs.
 ///
 /// Where a server was typed without a document number, entries of other servers are not sent there:
 /// their files and their tokens may be meant for those other servers only.
@@ -50,12 +52,26 @@ fn belongs(
 ) -> impl Fn(Option<&str>, Option<StoreId>) -> bool {
     let address = typed.map(ToString::to_string);
     let stores = address.as_deref().map_or_else(Vec::new, |address| stores_at(state, address));
+    let others = match typed {
+        Some(typed) if stores.is_empty() => other_addresses(typed),
+        _ => Vec::new(),
+    };
     move |server, store| match (&address, server) {
         (None, _) | (_, None) => true,
         (Some(address), Some(server)) => {
-            server == address || store.is_some_and(|store| stores.contains(&store))
+            server == address
+                || store.is_some_and(|store| stores.contains(&store))
+                || others.iter().any(|other| other == server)
         }
     }
+}
+
+/// The addresses at which a server with the key of that one was used.
+fn other_addresses(server: &ServerAddress) -> Vec<String> {
+    let Some(known) = KnownServers::of_person() else { return Vec::new() };
+    let key = known.key_of(server).ok().flatten();
+    let addresses = key.map_or_else(Vec::new, |key| known.addresses_of(key));
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 /// The uploads that belong to that server, in the order of their numbers.
