@@ -7,6 +7,7 @@
 mod append;
 mod byte_ranges;
 mod caller;
+mod changes;
 mod client;
 mod conditions;
 mod connection;
@@ -16,7 +17,9 @@ mod create;
 mod disposition;
 mod download;
 mod entity_tag;
+mod files;
 mod guarded_stream;
+mod item;
 mod problem;
 mod request_body;
 mod router;

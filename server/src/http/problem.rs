@@ -1,6 +1,7 @@
 //! What a client is told of a request that was not done: a document of RFC 9457, with the code words
 //! of the other doors. The one place of this door that gives a rejection its number.
 
+use super::item::Item;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::ErrorReply;
+use towline_state::catalog::ResetReason;
 use towline_types::Offset;
 
 /// See the module's description.
@@ -36,6 +38,12 @@ struct Body {
     max: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current: Option<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 impl Problem {
@@ -54,6 +62,9 @@ impl Problem {
             field: None,
             max: None,
             missing: None,
+            current: None,
+            count: None,
+            reason: None,
         };
         Self { status, body: Box::new(body), upload_offset: None, content_length: None }
     }
@@ -82,6 +93,12 @@ impl Problem {
     pub(super) fn at(mut self, offset: Offset) -> Self {
         self.body.expected_offset = Some(offset);
         self.upload_offset = Some(offset);
+        self
+    }
+
+    /// The same problem, with what is there instead.
+    pub(super) fn with_current(mut self, item: Item) -> Self {
+        self.body.current = Some(item);
         self
     }
 
@@ -147,6 +164,18 @@ impl From<Rejection> for Problem {
             RejectionKind::NoSpace { missing_bytes } => problem.body.missing = missing_bytes,
             RejectionKind::OffsetMismatch { expected } | RejectionKind::Incomplete { expected } => {
                 problem.body.expected_offset = Some(expected);
+            }
+            RejectionKind::NodeExists { node }
+            | RejectionKind::RemovedWithFolder { node }
+            | RejectionKind::Conflict { node: Some(node) } => {
+                problem.body.current = Some(Item::of(&node));
+            }
+            RejectionKind::Unseen { count } => problem.body.count = Some(count),
+            RejectionKind::CursorReset { reason } => {
+                problem.body.reason = Some(match reason {
+                    ResetReason::Expired => "expired",
+                    ResetReason::Restored => "restored",
+                });
             }
             RejectionKind::BadRequest { field, max } => {
                 problem.body.field = field;

@@ -6,9 +6,9 @@ use super::create::{self, JSON_BYTES_MAX, New};
 use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::uploads::{self, Completing};
-use super::{content_range, download, tus};
+use super::{changes, content_range, download, files, tus};
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::timeout;
 use tower::{Service, ServiceExt as _, service_fn};
-use towline_types::DocumentId;
+use towline_state::catalog::NodeRef;
+use towline_types::{DocumentId, NodeId};
 
 /// How long the JSON body of a request may take.
 const JSON_MAX: Duration = Duration::from_secs(10);
@@ -45,7 +46,17 @@ pub(super) fn of(
 fn routes() -> Router<Context> {
     Router::new()
         .route("/uploads", post(create).options(options))
-        .route("/files", post(create).options(options))
+        .route("/files", post(make).options(options))
+        .route("/files/{id}", get(file).patch(relocate).delete(remove))
+        .route("/files/{id}/content", get(file_content))
+        .route("/files/{id}/versions", get(versions))
+        .route("/files/{id}/restore", post(restore))
+        .route("/content/{*path}", get(content_at))
+        .route("/documents", get(list))
+        .route("/documents/{id}", get(document))
+        .route("/trash", get(trash))
+        .route("/delta", get(delta))
+        .route("/delta/stream", get(change_stream))
         .route("/uploads/{id}", get(show).head(probe).patch(patch).delete(cancel).options(options))
         .route("/uploads/{id}/complete", post(complete))
         .route("/uploads/{id}/token", post(renew_token))
@@ -198,6 +209,180 @@ async fn answer_or_drain(
     }
 }
 
+/// `POST /files`: an upload of tus, or a new folder.
+async fn make(State(context): State<Context>, request: Request) -> Response {
+    if tus::is_spoken(request.headers()) {
+        return create(State(context), request).await;
+    }
+    let (parts, body) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::make(&caller, json(&parts, body).await?).await
+    })
+    .await
+}
+
+async fn file(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::show(&caller, node(&id)?).await
+    })
+    .await
+}
+
+async fn relocate(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        let new = json(&parts, body).await?;
+        files::relocate(&caller, &parts.headers, node(&id)?, new).await
+    })
+    .await
+}
+
+async fn remove(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::remove(&caller, &parts.headers, node(&id)?, query(&parts)?).await
+    })
+    .await
+}
+
+async fn versions(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::versions(&caller, node(&id)?, query(&parts)?).await
+    })
+    .await
+}
+
+async fn restore(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        let said = json_or_nothing(&parts, body).await?;
+        files::restore(&caller, node(&id)?, said).await
+    })
+    .await
+}
+
+async fn list(State(context): State<Context>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::list(&caller, query(&parts)?).await
+    })
+    .await
+}
+
+async fn trash(State(context): State<Context>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::trash(&caller, query(&parts)?).await
+    })
+    .await
+}
+
+async fn document(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        files::document(&caller, number(&id)?).await
+    })
+    .await
+}
+
+async fn delta(State(context): State<Context>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let mut caller = person(&context, &parts).await?;
+        changes::delta(&mut caller, query(&parts)?).await
+    })
+    .await
+}
+
+async fn change_stream(State(context): State<Context>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async { Ok(changes::stream(person(&context, &parts).await?)) }).await
+}
+
+async fn file_content(
+    State(context): State<Context>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        let version = files::current(&caller, NodeRef::Id(node(&id)?)).await?;
+        download::get(caller, &parts, version).await
+    })
+    .await
+}
+
+async fn content_at(
+    State(context): State<Context>,
+    Path(path): Path<String>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(async {
+        let caller = person(&context, &parts).await?;
+        let version = files::current(&caller, files::at(&path)?).await?;
+        download::get(caller, &parts, version).await
+    })
+    .await
+}
+
+/// The caller of a request for which a person's token is needed.
+async fn person(context: &Context, parts: &Parts) -> Result<Caller, Problem> {
+    let caller = Caller::of(context, parts).await?;
+    caller.is_person()?;
+    Ok(caller)
+}
+
+/// The number of a file, folder or link in an address.
+fn node(text: &str) -> Result<NodeId, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such file or folder")
+    })
+}
+
+/// The parameters of a URL.
+fn query<T: DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
+    let read = Query::try_from_uri(&parts.uri);
+    read.map(|Query(query)| query)
+        .map_err(|error| Problem::bad_request("query", format!("the parameters: {error}")))
+}
+
 async fn content(
     State(context): State<Context>,
     Path(id): Path<String>,
@@ -205,8 +390,7 @@ async fn content(
 ) -> Response {
     let (parts, _) = request.into_parts();
     answer(async {
-        let caller = Caller::of(&context, &parts).await?;
-        caller.is_person()?;
+        let caller = person(&context, &parts).await?;
         let id = number(&id)?;
         download::get(caller, &parts, id).await
     })

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_engine::Receipt;
+use towline_state::catalog::Description;
 use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
 
 /// A document as the client is shown it when its upload has ended.
@@ -18,6 +19,8 @@ pub(super) struct Shown {
     blake3: FileHash,
     status: &'static str,
     created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
 }
 
 impl Shown {
@@ -32,7 +35,13 @@ impl Shown {
             blake3: receipt.hash(),
             status: AVAILABLE,
             created_at: time_text(receipt.created_at()),
+            tags: None,
         }
+    }
+
+    /// The same with what the client has said of it.
+    pub(super) fn described(self, said: Description) -> Self {
+        Self { tags: Some(said.tags), ..self }
     }
 }
 

@@ -34,6 +34,14 @@ pub struct LogHead {
 }
 
 impl Cursor {
+    /// The last change that a client has seen which has this cursor.
+    #[must_use]
+    pub const fn last_change(&self) -> ChangeId {
+        match self.at {
+            Position::Log(last) | Position::Snapshot { head: last, .. } => last,
+        }
+    }
+
     /// Behind all changes that there are.
     #[must_use]
     pub fn at(user_id: UserId, head: &LogHead) -> Self {

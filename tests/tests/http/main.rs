@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod changes;
 mod digests;
 mod downloads;
+mod files;
 mod kit;
 mod parallel_ranges;
 mod ranges;
