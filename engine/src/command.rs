@@ -1,6 +1,7 @@
 //! What a door may ask of a writer. The commands of one writer are done in the order in which they
 //! were given.
 
+use crate::audit::AuditAction;
 use crate::buffer::BlockBuffer;
 use crate::data_source::DataSource;
 use crate::rejection::Rejection;
@@ -309,4 +310,7 @@ pub enum RejectedRequest {
     Change,
     /// A question.
     Query,
+    /// A request that would have changed a file, folder or link that the user sees: which one, for
+    /// the observer.
+    Tree(AuditAction),
 }

@@ -173,7 +173,9 @@ impl Session {
             Command::Query(_)
             | Command::Cancel(_)
             | Command::Tree(_)
-            | Command::Reject { request: RejectedRequest::Query, .. } => {
+            | Command::Reject {
+                request: RejectedRequest::Query | RejectedRequest::Tree(_), ..
+            } => {
                 self.askers.retain(|_, slot| !slot.lane.is_vacant());
                 Ok(Some(Seat::Question))
             }

@@ -2,7 +2,7 @@
 
 use super::state::{OrderedWriter, WriterState};
 use crate::audit::{AuditAction, AuditRecord, AuditResult};
-use crate::command::Command;
+use crate::command::{Command, RejectedRequest};
 use crate::receipt::Receipt;
 use crate::rejection::Rejection;
 use crate::tree::request::PlacedNode;
@@ -48,6 +48,15 @@ impl OrderedWriter {
             },
             Command::Cancel(id) => AuditRecord { document: Some(*id), ..done(AuditAction::Cancel) },
             Command::Tree(request) => return AuditRecord::of_tree_request(self.user, request),
+            // The door has read no path and no length that could be recorded.
+            Command::Reject { request, .. } => match *request {
+                RejectedRequest::Upload(None) => done(AuditAction::Upload),
+                RejectedRequest::Upload(id) => {
+                    AuditRecord { document: id, ..done(AuditAction::Resume) }
+                }
+                RejectedRequest::Tree(action) => done(action),
+                RejectedRequest::Change | RejectedRequest::Query => return None,
+            },
             Command::Join { .. }
             | Command::Data { .. }
             | Command::Announce { .. }
@@ -56,8 +65,7 @@ impl OrderedWriter {
             | Command::EndRequest(_)
             | Command::Declare(_)
             | Command::Pull(_)
-            | Command::Query(_)
-            | Command::Reject { .. } => return None,
+            | Command::Query(_) => return None,
         })
     }
 

@@ -165,7 +165,7 @@ impl OrderedWriter {
                 };
                 Some(open.active.document_id)
             }
-            RejectedRequest::Query => None,
+            RejectedRequest::Query | RejectedRequest::Tree(_) => None,
         };
         self.reject(rejection, document);
         Ok(())

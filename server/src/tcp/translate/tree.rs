@@ -4,8 +4,8 @@ use super::{bad_request, refuse_query};
 use crate::tcp::node::shown;
 use std::time::Duration;
 use towline_engine::{
-    Command, DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PlacedNode, Rejection,
-    RejectionKind, Since, TreeAnswer, TreeRequest, UnfinishedUpload,
+    AuditAction, Command, DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PlacedNode,
+    RejectedRequest, Rejection, RejectionKind, Since, TreeAnswer, TreeRequest, UnfinishedUpload,
 };
 use towline_protocol::limits::{
     DELTA_ITEMS_DEFAULT, DELTA_ITEMS_MAX, DELTA_WAIT_MS_MAX, LIST_ENTRIES_DEFAULT, LIST_ENTRIES_MAX,
@@ -24,6 +24,14 @@ fn command(request: Result<TreeRequest, Rejection>) -> Command {
     match request {
         Ok(request) => Command::Tree(Box::new(request)),
         Err(rejection) => refuse_query(rejection),
+    }
+}
+
+/// The same for a request that changes something: the audit log has it, whatever is wrong with it.
+fn changing(action: AuditAction, request: Result<TreeRequest, Rejection>) -> Command {
+    match request {
+        Ok(request) => Command::Tree(Box::new(request)),
+        Err(rejection) => Command::Reject { rejection, request: RejectedRequest::Tree(action) },
     }
 }
 
@@ -69,36 +77,41 @@ pub(super) fn stat(stat: &request::Stat) -> Command {
 
 pub(super) fn mkdir(mkdir: &request::Mkdir) -> Command {
     let place = place("path", mkdir.place().map_err(super::bad_name));
-    command(place.map(|path| TreeRequest::MakeFolder { path, mode: mkdir.mode }))
+    let made = place.map(|path| TreeRequest::MakeFolder { path, mode: mkdir.mode });
+    changing(AuditAction::MakeFolder, made)
 }
 
 pub(super) fn link(link: request::Link) -> Command {
     let place = place("path", link.place().map_err(super::bad_name));
     let request::Link { target, mtime_ms: mtime, on_conflict, .. } = link;
-    command(place.map(|path| TreeRequest::MakeLink(NewLink { path, target, mtime, on_conflict })))
+    let link = |path| TreeRequest::MakeLink(NewLink { path, target, mtime, on_conflict });
+    changing(AuditAction::MakeLink, place.map(link))
 }
 
 pub(super) fn move_node(request: &request::Move) -> Command {
-    command(request.target().map_err(bad_target).and_then(|target| {
+    let moved = request.target().map_err(bad_target).and_then(|target| {
         let to = place("to", request.destination().map_err(super::bad_name))?;
         Ok(TreeRequest::Move { node: node(target), to, place_rev: request.place_rev })
-    }))
+    });
+    changing(AuditAction::Move, moved)
 }
 
 pub(super) fn remove(request: &request::Remove) -> Command {
     let &request::Remove { version, place_rev, seen, recursive, .. } = request;
-    command(request.target().map_err(bad_target).map(|target| TreeRequest::Remove {
+    let removed = request.target().map_err(bad_target).map(|target| TreeRequest::Remove {
         node: node(target),
         guard: RemovalGuard { version, place_rev, seen, recursive },
-    }))
+    });
+    changing(AuditAction::Remove, removed)
 }
 
 pub(super) fn restore(request: &request::Restore) -> Command {
     let version = request.version;
-    command(request.target().map_err(bad_target).map(|target| match version {
+    let restored = request.target().map_err(bad_target).map(|target| match version {
         None => TreeRequest::Restore(node(target)),
         Some(version) => TreeRequest::RestoreVersion { file: node(target), version },
-    }))
+    });
+    changing(AuditAction::Restore, restored)
 }
 
 pub(super) fn versions(request: &request::Versions) -> Command {

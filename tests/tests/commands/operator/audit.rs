@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use towline_protocol::request::{Complete, Hello, Read, Reauth};
+use towline_protocol::request::{Complete, Hello, Read, Reauth, Resume};
 use towline_protocol::{Code, JoinLine, Reply, Request};
 use towline_tests::PATIENCE;
 use towline_tests::process::{Launch, ServerProcess};
@@ -17,7 +17,7 @@ use towline_tests::raw_client::{
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
 use towline_tests::volume::Volume;
-use towline_types::FileHash;
+use towline_types::{FileHash, UserId};
 
 /// Events that this test does not bring about, and why.
 const NOT_SEEN: [(&str, &str); 2] = [
@@ -138,6 +138,21 @@ async fn each_line_is_as_the_page_says_and_none_holds_a_secret() {
         ..Default::default()
     });
     client.tree_refused(&moved, Code::NotFound).await;
+    // What a request says is wrong: it is refused before anything is looked at.
+    let moved = Request::Move(towline_protocol::request::Move {
+        path: Some(names("large")),
+        to: vec!["a/b".to_owned()],
+        ..Default::default()
+    });
+    client.tree_refused(&moved, Code::BadName).await;
+    log.has("move", json!({ "result": "bad_name", "user": "ada", "to": null })).await;
+    let of_another = UserId::try_from(2).ok();
+    let not_hers = towline_protocol::request::Upload { user_id: of_another, ..upload("x", &large) };
+    client.upload_refused(not_hers, Code::WrongUser).await;
+    log.has("upload", json!({ "result": "wrong_user", "path": null })).await;
+    let not_hers = Resume { user_id: of_another, ..resume(paused) };
+    client.resume_refused(not_hers, Code::WrongUser).await;
+    log.has("resume", json!({ "result": "wrong_user", "document_id": paused })).await;
     log.has("move", json!({ "path": "nothing", "result": "not_found" })).await;
     let node = client.remove("small").await.node.node_id;
     log.has("remove", json!({ "path": "small", "node_id": node })).await;
