@@ -23,10 +23,12 @@ mod item;
 mod problem;
 mod request_body;
 mod router;
+mod rufh;
 mod shared_writers;
 mod shown;
 mod state;
 mod tus;
+mod upload_headers;
 mod uploads;
 
 use state::HttpState;

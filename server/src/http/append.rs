@@ -18,6 +18,18 @@ pub(super) struct Incoming {
     pub(super) total: Option<FileSize>,
     /// What they are compared with.
     pub(super) checker: Option<Checker>,
+    pub(super) completes: Completes,
+}
+
+/// What ends an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Completes {
+    /// The last byte of the file, whoever brings it.
+    WithLastByte,
+    /// This request: its last byte is the last one of the file.
+    WithRequest,
+    /// A later request.
+    Later,
 }
 
 /// What became of them.
@@ -67,12 +79,21 @@ pub(super) async fn append(
             return Err(Problem::wrong_offset("the upload is complete already").into());
         }
     };
+    let completes = incoming.completes;
     if let Err(failed) = fill(caller, &mut upload, body, incoming).await {
         upload.pause().await;
         return Err(failed);
     }
-    let position = upload.position().await?;
-    if matches!(position.length, Length::Declared(size) if size.end() == position.received) {
+    let mut position = upload.position().await?;
+    if completes == Completes::WithRequest
+        && matches!(position.length, Length::Open { .. })
+        && let Ok(filesize) = FileSize::try_from(position.received.get())
+    {
+        position = upload.declare(filesize).await?;
+    }
+    let is_whole =
+        matches!(position.length, Length::Declared(size) if size.end() == position.received);
+    if is_whole && completes != Completes::Later {
         return match upload.complete(None).await {
             Ok(completion) => Ok(Taken::Stored(completion)),
             Err(rejection) => {
@@ -89,7 +110,7 @@ async fn fill(
     caller: &mut Caller,
     upload: &mut UploadHandle,
     body: &mut RequestBody,
-    Incoming { start, end, total, mut checker }: Incoming,
+    Incoming { start, end, total, mut checker, .. }: Incoming,
 ) -> Result<(), Failed> {
     if let (Length::Open { .. }, Some(total)) = (upload.length(), total) {
         upload.declare(total).await?;

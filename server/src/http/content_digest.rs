@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use towline_types::Sha256Hash;
 
 /// Hashes the bytes of a request while they come, and compares the hash with what was said.
 pub(super) struct Checker {
@@ -94,6 +95,27 @@ impl Algorithm {
             false => Err(unreadable(header)),
         }
     }
+}
+
+/// The SHA-256 hash that the whole file must have, as `Repr-Digest` (RFC 9530) says it.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(super) fn of_whole(headers: &HeaderMap) -> Result<Option<Sha256Hash>, Problem> {
+    const HEADER: &str = "repr-digest";
+    for value in headers.get_all(HEADER) {
+        let text = value.to_str().map_err(|_| unreadable(HEADER))?;
+        for item in text.split(',') {
+            let Some((name, value)) = item.trim().split_once('=') else { continue };
+            if Algorithm::of_header(name.trim()) == Some(Algorithm::Sha256) {
+                let expected =
+                    Algorithm::Sha256.expected(value.trim().trim_matches(':'), HEADER)?;
+                let bytes = expected.bytes.try_into().map_err(|_| unreadable(HEADER))?;
+                return Ok(Some(Sha256Hash::from_bytes(bytes)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 impl Checker {

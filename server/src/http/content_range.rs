@@ -1,6 +1,6 @@
 //! `PATCH /uploads/{id}` with `Content-Range`: a range of bytes for an upload.
 
-use super::append::{Failed, Incoming, Taken, append};
+use super::append::{Completes, Failed, Incoming, Taken, append};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::Checker;
@@ -70,7 +70,7 @@ pub(super) async fn patch(
         Said::Range(wanted) => wanted,
         Said::Probe { total } => {
             check_total(&status, total)?;
-            return uploads::probe(caller, id).await.map(|mut answer| {
+            return uploads::probe(context, caller, id).await.map(|mut answer| {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 answer
             });
@@ -93,6 +93,7 @@ pub(super) async fn patch(
         end: Some(offset(wanted.range.end)?),
         total: total.map_err(|_| Problem::out_of_range("no file can be that long"))?,
         checker,
+        completes: Completes::WithLastByte,
     };
     match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(id, &completion)),

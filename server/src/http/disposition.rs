@@ -36,6 +36,36 @@ pub(super) fn of(what: Use, name: &str) -> HeaderValue {
     HeaderValue::try_from(value).unwrap_or_else(|_| HeaderValue::from_static("attachment"))
 }
 
+/// The name that the header of a request says; `filename*` counts more than `filename`.
+pub(super) fn filename(value: &HeaderValue) -> Option<String> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let parameter = |wanted: &str| {
+        let mut parameters = text.split(';').skip(1).filter_map(|one| one.trim().split_once('='));
+        let found = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.trim())
+    };
+    let extended = parameter("filename*").and_then(|value| {
+        let (charset, rest) = value.split_once('\'')?;
+        let (_language, encoded) = rest.split_once('\'')?;
+        charset.eq_ignore_ascii_case("utf-8").then(|| percent_decoded(encoded))?
+    });
+    extended.or_else(|| parameter("filename").map(|name| name.trim_matches('"').to_owned()))
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// The types that a browser may show, by the ending of the name. None of them runs a script of the
 /// page; all other documents are bytes.
 pub(super) fn media_type(name: &str) -> Option<&'static str> {
@@ -54,6 +84,17 @@ pub(super) fn media_type(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_request_is_read() {
+        let of = |text: &str| filename(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
+        assert_eq!(of("inline; filename=\"a b.txt\"").as_deref(), Some("a b.txt"));
+        assert_eq!(of("inline; filename=a.txt").as_deref(), Some("a.txt"));
+        let both = "attachment; filename=\"x\"; filename*=UTF-8''%C3%84.txt";
+        assert_eq!(of(both).as_deref(), Some("Ä.txt"));
+        assert_eq!(of("inline; filename*=UTF-8''%C3%2").as_deref(), None);
+        assert_eq!(of("inline").as_deref(), None);
+    }
 
     #[test]
     fn a_plain_name_is_said_once_and_another_one_twice() {

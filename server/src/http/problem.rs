@@ -26,12 +26,16 @@ pub(super) struct Problem {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     title: &'static str,
     status: u16,
     code: Cow<'static, str>,
     detail: Cow<'static, str>,
     #[serde(rename = "expected-offset", skip_serializing_if = "Option::is_none")]
     expected_offset: Option<Offset>,
+    #[serde(rename = "provided-offset", skip_serializing_if = "Option::is_none")]
+    provided_offset: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,11 +58,13 @@ impl Problem {
     ) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
         let body = Body {
+            kind: None,
             title,
             status: status.as_u16(),
             code: code.into(),
             detail: detail.into(),
             expected_offset: None,
+            provided_offset: None,
             field: None,
             max: None,
             missing: None,
@@ -94,6 +100,18 @@ impl Problem {
         self.body.expected_offset = Some(offset);
         self.upload_offset = Some(offset);
         self
+    }
+
+    /// The same problem, with its name among those that IANA keeps.
+    pub(super) fn of_type(mut self, name: &str) -> Self {
+        self.body.kind = Some(format!("https://iana.org/assignments/http-problem-types#{name}"));
+        self
+    }
+
+    /// The bytes begin at `provided`, and the client goes on at `expected`.
+    pub(super) fn between(mut self, expected: Offset, provided: u64) -> Self {
+        self.body.provided_offset = Some(provided);
+        self.of_type("mismatching-upload-offset").at(expected)
     }
 
     /// The same problem, with what is there instead.

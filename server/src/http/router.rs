@@ -6,7 +6,7 @@ use super::create::{self, JSON_BYTES_MAX, New};
 use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::uploads::{self, Completing};
-use super::{changes, content_range, download, files, tus};
+use super::{changes, content_range, download, files, rufh, tus, upload_headers};
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -87,14 +87,18 @@ fn number(text: &str) -> Result<DocumentId, Problem> {
 
 async fn create(State(context): State<Context>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if tus::is_spoken(&parts.headers) {
+    let is_rufh = rufh::is_spoken(&parts.headers);
+    if is_rufh || tus::is_spoken(&parts.headers) {
         let mut body = RequestBody::of(&context.shared, body);
         let created = async {
             let mut caller = Caller::of(&context, &parts).await?;
-            tus::create(&context, &mut caller, &parts, &mut body).await
+            match is_rufh {
+                true => rufh::create(&context, &mut caller, &parts, &mut body).await,
+                false => tus::create(&context, &mut caller, &parts, &mut body).await,
+            }
         }
         .await;
-        return answer_or_drain(created, &parts, body).await;
+        return answer_or_drain(&context, created, &parts, body).await;
     }
     answer(async {
         let caller = Caller::of(&context, &parts).await?;
@@ -111,7 +115,7 @@ async fn show(
 ) -> Response {
     answer(async {
         let (caller, id) = of_upload(&context, request, &id).await?;
-        uploads::show(&caller, id).await
+        uploads::show(&context, &caller, id).await
     })
     .await
 }
@@ -122,9 +126,19 @@ async fn probe(
     request: Request,
 ) -> Response {
     let is_tus = tus::is_spoken(request.headers());
+    let says_offset = ["upload-offset", "upload-complete"]
+        .iter()
+        .any(|name| !is_tus && request.headers().contains_key(*name));
     answer(async {
         let (caller, id) = of_upload(&context, request, &id).await?;
-        if is_tus { tus::probe(&caller, id).await } else { uploads::probe(&caller, id).await }
+        if says_offset {
+            let message = "a question about an upload does not say how far it is";
+            return Err(Problem::bad_request("Upload-Offset", message));
+        }
+        match is_tus {
+            true => tus::probe(&context, &caller, id).await,
+            false => uploads::probe(&context, &caller, id).await,
+        }
     })
     .await
 }
@@ -181,37 +195,50 @@ async fn patch(
         let mut caller = Caller::of(&context, &parts).await?;
         let id = number(&id)?;
         caller.may_write(id)?;
-        match tus::is_spoken(&parts.headers) {
-            true => tus::patch(&context, &mut caller, &parts, id, &mut body).await,
-            false => content_range::patch(&context, &mut caller, &parts, id, &mut body).await,
+        if rufh::is_spoken(&parts.headers) {
+            rufh::patch(&context, &mut caller, &parts, id, &mut body).await
+        } else if tus::is_spoken(&parts.headers) {
+            tus::patch(&context, &mut caller, &parts, id, &mut body).await
+        } else {
+            content_range::patch(&context, &mut caller, &parts, id, &mut body).await
         }
     }
     .await;
-    answer_or_drain(patched, &parts, body).await
+    answer_or_drain(&context, patched, &parts, body).await
 }
 
 /// The answer to a request with a large body. Where it is refused, the rest of the body is read, so
 /// that the client hears why.
 async fn answer_or_drain(
+    context: &Context,
     answer: Result<Response, Problem>,
     parts: &Parts,
     body: RequestBody,
 ) -> Response {
-    match answer {
+    let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
             // A client that was told to wait with the body has not sent it.
             if !parts.headers.contains_key(header::EXPECT) {
                 body.drain().await;
             }
-            problem.into_response()
+            let mut response = problem.into_response();
+            if rufh::is_spoken(&parts.headers) {
+                let not_complete = HeaderValue::from_static("?0");
+                response.headers_mut().insert("upload-complete", not_complete);
+            }
+            response
         }
+    };
+    if rufh::is_spoken(&parts.headers) {
+        upload_headers::limits(context, response.headers_mut());
     }
+    response
 }
 
 /// `POST /files`: an upload of tus, or a new folder.
 async fn make(State(context): State<Context>, request: Request) -> Response {
-    if tus::is_spoken(request.headers()) {
+    if tus::is_spoken(request.headers()) || rufh::is_spoken(request.headers()) {
         return create(State(context), request).await;
     }
     let (parts, body) = request.into_parts();

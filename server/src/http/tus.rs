@@ -7,12 +7,13 @@
 
 mod metadata;
 
-use super::append::{Failed, Incoming, Taken, append};
+use super::append::{Completes, Failed, Incoming, Taken, append};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::{Checker, TUS_ALGORITHMS};
 use super::problem::Problem;
 use super::request_body::RequestBody;
+use super::upload_headers;
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -85,6 +86,7 @@ pub(super) fn options(context: &Context) -> Response {
     describe(headers);
     headers.insert("tus-extension", HeaderValue::from_static(EXTENSIONS));
     headers.insert("tus-checksum-algorithm", HeaderValue::from_static(TUS_ALGORITHMS));
+    upload_headers::limits(context, headers);
     let max = context.shared.engine.config().max_filesize;
     if max < FileSize::MAX {
         headers.insert("tus-max-size", HeaderValue::from(max.get()));
@@ -141,7 +143,8 @@ pub(super) async fn create(
         upload.pause().await;
         if has_bytes && is_bytes {
             let end = content_length.map(|bytes| Offset::ZERO.plus(bytes));
-            let incoming = Incoming { start: Offset::ZERO, end, total: None, checker };
+            let completes = Completes::WithLastByte;
+            let incoming = Incoming { start: Offset::ZERO, end, total: None, checker, completes };
             match append(context, caller, id, body, incoming).await {
                 Ok(Taken::Stored(completion)) => offset = completion.receipt.filesize().end(),
                 Ok(Taken::Paused(position)) => offset = position.durable.get(),
@@ -161,10 +164,14 @@ pub(super) async fn create(
 }
 
 /// `HEAD`: where to go on.
-pub(super) async fn probe(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+pub(super) async fn probe(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+) -> Result<Response, Problem> {
     let status = caller.account.status(id).await?;
     refuse_removed(caller, id, &status).await?;
-    let mut response = uploads::probe(caller, id).await?;
+    let mut response = uploads::probe(context, caller, id).await?;
     let headers = response.headers_mut();
     if uploads::total(&status).is_none() {
         headers.insert("upload-defer-length", HeaderValue::from_static("1"));
@@ -225,6 +232,7 @@ pub(super) async fn patch(
         end: end.and_then(|end| Offset::try_from(end).ok()),
         total: total.and_then(|total| FileSize::try_from(total).ok()),
         checker,
+        completes: Completes::WithLastByte,
     };
     match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(id, completion.receipt.filesize().end())),

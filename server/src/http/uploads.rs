@@ -4,9 +4,9 @@ use super::caller::Caller;
 use super::client::Context;
 use super::problem::Problem;
 use super::shown::{AVAILABLE, Shown, time_text};
-use super::{create, entity_tag};
+use super::{create, entity_tag, upload_headers};
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use towline_engine::{Begun, CompleteRequest, Completion, Length, Phase, RejectionKind, Status};
@@ -60,7 +60,11 @@ fn state(status: &Status) -> &'static str {
 }
 
 /// `GET /uploads/{id}`.
-pub(super) async fn show(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+pub(super) async fn show(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+) -> Result<Response, Problem> {
     let status = caller.account.status_when_durable(id).await?;
     let ranges = caller.account.received_ranges(id, Offset::ZERO, RANGES_MAX).await?;
     let is_done = status.phase == Phase::Completed;
@@ -80,24 +84,35 @@ pub(super) async fn show(caller: &Caller, id: DocumentId) -> Result<Response, Pr
         file_id: status.node_id.filter(|_| is_done),
         blake3: status.hash.filter(|_| is_done),
         sha256: status.sha256.filter(|_| is_done),
-        reason: status.reason,
+        reason: status.reason.clone(),
     };
     let mut response = Json(shown).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    describe(context, response.headers_mut(), &status);
     Ok(response)
 }
 
+/// The headers that say how far an upload is, in the words of each dialect.
+fn describe(context: &Context, headers: &mut HeaderMap, status: &Status) {
+    upload_headers::say(headers, next_offset(status), status.phase == Phase::Completed);
+    upload_headers::limits(context, headers);
+    if let Some(total) = total(status) {
+        headers.insert("upload-length", HeaderValue::from(total));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
 /// `HEAD /uploads/{id}`: where to go on.
-pub(super) async fn probe(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+pub(super) async fn probe(
+    context: &Context,
+    caller: &Caller,
+    id: DocumentId,
+) -> Result<Response, Problem> {
     let status = caller.account.status_when_durable(id).await?;
     ended(&status)?;
     let offset = next_offset(&status);
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.insert("upload-offset", HeaderValue::from(offset.get()));
-    if let Some(total) = total(&status) {
-        headers.insert("upload-length", HeaderValue::from(total));
-    }
+    describe(context, headers, &status);
     if offset > Offset::ZERO
         && let Ok(range) = HeaderValue::try_from(format!("bytes=0-{}", offset.get() - 1))
     {
@@ -109,7 +124,6 @@ pub(super) async fn probe(caller: &Caller, id: DocumentId) -> Result<Response, P
     if status.phase == Phase::Completed {
         headers.insert(DOCUMENT, HeaderValue::from(id.get()));
     }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(tag) = tag(caller, id, &status).await? {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -9,6 +9,7 @@ mod files;
 mod kit;
 mod parallel_ranges;
 mod ranges;
+mod rufh;
 mod tokens;
 mod tus;
 mod two_doors;

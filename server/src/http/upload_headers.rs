@@ -1,0 +1,25 @@
+//! The headers that tell how far an upload is, alike in every dialect.
+
+use super::client::Context;
+use axum::http::{HeaderMap, HeaderValue};
+use towline_types::{FileSize, Offset};
+
+/// Says whether an upload is complete; a request with it is one of the IETF's dialect.
+pub(super) const UPLOAD_COMPLETE: &str = "upload-complete";
+
+/// How far the upload is, and whether it is complete.
+pub(super) fn say(headers: &mut HeaderMap, offset: Offset, is_complete: bool) {
+    headers.insert("upload-offset", HeaderValue::from(offset.get()));
+    headers
+        .insert(UPLOAD_COMPLETE, HeaderValue::from_static(if is_complete { "?1" } else { "?0" }));
+}
+
+/// The limits of uploads, for every answer of this dialect.
+pub(super) fn limits(context: &Context, headers: &mut HeaderMap) {
+    let max = context.shared.engine.config().max_filesize;
+    let limit =
+        if max < FileSize::MAX { format!("max-size={max}") } else { "min-size=0".to_owned() };
+    if let Ok(limit) = HeaderValue::try_from(limit) {
+        headers.insert("upload-limit", limit);
+    }
+}
