@@ -2,21 +2,31 @@
 //! things get them: what has a name is never replaced, and no link is followed (P7).
 //!
 //! A file gets a second name for the same bytes, so that it takes no time and no room. Where the file
-//! system has no second names, or other bytes may lie there than were sent, it is copied: into a file
-//! beside its place, which gets the name when its bytes have the hash that they should have.
+//! system has no second names, or other bytes may lie there than were sent, it is copied: into a file in
+//! a folder of the program's own, which gets the name when its bytes have the hash that they should
+//! have. Beside its place another user of the machine could have made the files that the copy goes on
+//! with.
 
 use super::attributes;
 use super::local_folder::{Found, LocalFolder};
 use super::numbered_names::numbered_names;
 use super::prepare::same_file;
-use super::staging::{Durability, Expected, Staging, Unusable};
+use super::staging::{Durability, Expected, Staging, Unusable, rename_no_replace};
 use rustix::fs::Mode;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::iter::once;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use towline_types::block::{BLOCK_SIZE_BYTES, hash_block};
 use towline_types::{BlockIndex, LinkTarget, Name, PermissionBits};
+
+/// The name in the folder of the program's own that a copy has when it is whole.
+const COPIED: &str = "copied";
+
+/// How many files that have a name of a file and its length are compared with it. A sender can send
+/// one file again and again with other bytes, and all of them would be read for each.
+const COMPARED_MAX: u32 = 8;
 
 /// A file that is to land.
 #[derive(Debug)]
@@ -36,14 +46,17 @@ pub(crate) struct Landed {
     pub(crate) existing: bool,
 }
 
-/// Gives a file its name, or a numbered one where something else has that. Blocks.
+/// Gives a file its name, or a numbered one where something else has that. `own` is a folder in which no
+/// other user makes files, on the same file system. Blocks.
 pub(crate) fn land_file(
     folder: &LocalFolder,
     name: &Name,
     source: &Source,
     umask: Mode,
+    own: &LocalFolder,
 ) -> io::Result<Landed> {
-    let is_same = |name: &Name, found| is_same_file(folder, name, found, source, umask);
+    let left = Cell::new(COMPARED_MAX);
+    let is_same = |name: &Name, found| is_same_file(folder, name, found, source, umask, &left);
     land(folder, name, is_same, |name| {
         if source.is_known {
             match folder.link_file(&source.file, name) {
@@ -53,7 +66,7 @@ pub(crate) fn land_file(
                 Err(_) => {}
             }
         }
-        copy(folder, name, source, umask)
+        copy(folder, name, source, umask, own)
     })
 }
 
@@ -114,6 +127,7 @@ fn is_same_file(
     found: Found,
     source: &Source,
     umask: Mode,
+    left: &Cell<u32>,
 ) -> io::Result<bool> {
     let Found::File(length) = found else { return Ok(false) };
     if length != source.expected.filesize.get() {
@@ -131,8 +145,11 @@ fn is_same_file(
         return Ok(true);
     }
     // The file of another user may change as soon as it was looked at.
-    let is_own = there.uid() == here.uid();
-    Ok(is_own && same_file(folder, name, found, &source.expected)?.is_some())
+    if there.uid() != here.uid() || left.get() == 0 {
+        return Ok(false);
+    }
+    left.set(left.get() - 1);
+    Ok(same_file(folder, name, found, &source.expected)?.is_some())
 }
 
 /// The permission bits of a file that lands: what its sender says, less what the umask takes. Its owner
@@ -159,11 +176,17 @@ fn describe(source: &Source, umask: Mode) -> io::Result<()> {
 ///
 /// # Errors
 /// `AlreadyExists` where something has the name.
-fn copy(folder: &LocalFolder, name: &Name, source: &Source, umask: Mode) -> io::Result<()> {
+fn copy(
+    folder: &LocalFolder,
+    name: &Name,
+    source: &Source,
+    umask: Mode,
+    own: &LocalFolder,
+) -> io::Result<()> {
     let mut expected = source.expected.clone();
     expected.mode = Some(file_mode(expected.mode, umask));
     let (filesize, hash) = (expected.filesize, expected.blake3);
-    let mut staging = match Staging::open(folder, name, expected, Durability::Synced) {
+    let mut staging = match Staging::open(own, name, expected, Durability::Synced) {
         Ok(staging) => staging,
         Err(Unusable::Busy) => return Err(ErrorKind::ResourceBusy.into()),
         Err(Unusable::Io(error)) => return Err(error),
@@ -183,11 +206,10 @@ fn copy(folder: &LocalFolder, name: &Name, source: &Source, umask: Mode) -> io::
         staging.discard();
         return Err(io::Error::new(ErrorKind::InvalidData, OTHER_BYTES));
     }
-    staging.publish(name, false, umask).inspect_err(|error| {
-        if error.kind() == ErrorKind::AlreadyExists {
-            staging.discard();
-        }
-    })
+    // A copy that a kill has left there is of no use any more.
+    let copied = Name::new(COPIED).map_err(io::Error::other)?;
+    staging.publish(&copied, true, umask)?;
+    rename_no_replace(own, COPIED, folder, name)
 }
 
 const OTHER_BYTES: &str = "its bytes are not those that were sent: it was changed since";
@@ -215,6 +237,12 @@ mod tests {
         Source { file: File::open(path).unwrap(), is_known, expected }
     }
 
+    /// The folder of the program's own.
+    fn own(home: &Path) -> LocalFolder {
+        std::fs::create_dir(home.join("own")).unwrap();
+        LocalFolder::open(&home.join("own")).unwrap()
+    }
+
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
     }
@@ -225,10 +253,11 @@ mod tests {
         let (store, place) = (home.path().join("store"), home.path().join("place"));
         std::fs::create_dir(&place).unwrap();
         let folder = LocalFolder::open(&place).unwrap();
+        let own = own(home.path());
         let bytes: Vec<u8> = (0..(1 << 20) + 7_u32).map(|at| at.to_le_bytes()[1]).collect();
         for (is_known, lands, names) in [(true, "a.txt", 2), (false, "b.txt", 1)] {
             let source = source(&store, &bytes, is_known);
-            let landed = land_file(&folder, &name(lands), &source, UMASK).unwrap();
+            let landed = land_file(&folder, &name(lands), &source, UMASK, &own).unwrap();
             assert_eq!(landed, Landed { name: name(lands), existing: false });
             let there = place.join(lands);
             let about = there.metadata().unwrap();
@@ -237,18 +266,56 @@ mod tests {
             assert_eq!(about.permissions().mode() & 0o777, 0o650);
             assert_eq!(about.mtime(), 1_000_000_000);
             // The same once more changes nothing, whatever the bytes are known by.
-            let again = land_file(&folder, &name(lands), &source, UMASK).unwrap();
+            let again = land_file(&folder, &name(lands), &source, UMASK, &own).unwrap();
             assert!(again.existing);
             std::fs::remove_file(&store).unwrap();
         }
         let other = source(&store, &bytes[1..], true);
         for number in ["a (1).txt", "a (2).txt"] {
-            let landed = land_file(&folder, &name("a.txt"), &other, UMASK).unwrap();
+            let landed = land_file(&folder, &name("a.txt"), &other, UMASK, &own).unwrap();
             assert_eq!(landed, Landed { name: name(number), existing: false });
             std::fs::write(place.join(number), "mine").unwrap();
         }
         assert_eq!(std::fs::read(place.join("a.txt")).unwrap(), bytes);
         assert_eq!(std::fs::read_dir(&place).unwrap().count(), 4, "nothing else is left");
+        assert_eq!(std::fs::read_dir(own.path()).unwrap().count(), 0, "nor here");
+    }
+
+    #[test]
+    fn a_sender_cannot_have_all_that_it_has_sent_read_again_for_each_file() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let (folder, own) = (LocalFolder::open(&place).unwrap(), own(home.path()));
+        let land = |bytes: &[u8]| {
+            // Not known, so that no name leads to the file itself.
+            let source = source(&home.path().join("store"), bytes, false);
+            land_file(&folder, &name("a"), &source, UMASK, &own).unwrap()
+        };
+        let count = u8::try_from(COMPARED_MAX).unwrap() + 1;
+        for number in 0..count {
+            assert!(!land(&[number]).existing);
+        }
+        assert!(land(&[count - 2]).existing, "the last one that is compared");
+        let again = land(&[count - 1]);
+        assert_eq!(again, Landed { name: name(&format!("a ({count})")), existing: false });
+    }
+
+    #[test]
+    fn no_time_that_a_sender_says_keeps_a_file_from_landing() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let (folder, own) = (LocalFolder::open(&place).unwrap(), own(home.path()));
+        for (number, ms) in [i64::MIN, -1, i64::MAX].into_iter().enumerate() {
+            for is_known in [true, false] {
+                let mut source = source(&home.path().join("store"), b"abc", is_known);
+                source.expected.mtime = Some(ModifiedTime::from_ms(ms));
+                let name = name(&format!("{number} {is_known}"));
+                land_file(&folder, &name, &source, UMASK, &own).unwrap();
+                std::fs::remove_file(home.path().join("store")).unwrap();
+            }
+        }
     }
 
     #[test]
@@ -259,7 +326,8 @@ mod tests {
         let folder = LocalFolder::open(&place).unwrap();
         let source = source(&home.path().join("store"), b"abc", false);
         std::fs::write(home.path().join("store"), "abd").unwrap();
-        let error = land_file(&folder, &name("a"), &source, UMASK).unwrap_err();
+        let own = own(home.path());
+        let error = land_file(&folder, &name("a"), &source, UMASK, &own).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData);
         assert!(std::fs::read_dir(&place).unwrap().next().is_none());
     }
@@ -273,7 +341,8 @@ mod tests {
         std::os::unix::fs::symlink(&outside, place.join("a")).unwrap();
         let folder = LocalFolder::open(&place).unwrap();
         let source = source(&home.path().join("store"), b"abc", true);
-        let landed = land_file(&folder, &name("a"), &source, UMASK).unwrap();
+        let own = own(home.path());
+        let landed = land_file(&folder, &name("a"), &source, UMASK, &own).unwrap();
         assert_eq!(landed.name, name("a (1)"));
         let (_, made) = land_new_folder(&folder, &name("a"), None).unwrap();
         assert_eq!(made, name("a (2)"));

@@ -302,7 +302,7 @@ impl Staging {
         if replaces {
             rustix::fs::renameat(fd, &from, fd, target.as_str())?;
         } else {
-            rename_no_replace(&self.folder, &from, target)?;
+            rename_no_replace(&self.folder, &from, &self.folder, target)?;
         }
         self.is_over.set(true);
         if self.value_file.is_some() {
@@ -363,15 +363,24 @@ fn open_locked(folder: &LocalFolder, name: &str) -> Result<File, Unusable> {
     }
 }
 
-fn rename_no_replace(folder: &LocalFolder, from: &str, target: &Name) -> io::Result<()> {
-    let fd = folder.fd();
+/// Gives a file a name that is free, in the same folder or in another one.
+///
+/// # Errors
+/// `AlreadyExists` where something has the name.
+pub(super) fn rename_no_replace(
+    folder: &LocalFolder,
+    from: &str,
+    to: &LocalFolder,
+    target: &Name,
+) -> io::Result<()> {
+    let (fd, to) = (folder.fd(), to.fd());
     #[cfg(target_os = "linux")]
-    match rustix::fs::renameat_with(fd, from, fd, target.as_str(), RenameFlags::NOREPLACE) {
+    match rustix::fs::renameat_with(fd, from, to, target.as_str(), RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS) => {}
         renamed => return Ok(renamed?),
     }
     // A file system without that: a link never replaces anything either.
-    rustix::fs::linkat(fd, from, fd, target.as_str(), AtFlags::empty())?;
+    rustix::fs::linkat(fd, from, to, target.as_str(), AtFlags::empty())?;
     Ok(rustix::fs::unlinkat(fd, from, AtFlags::empty())?)
 }
 

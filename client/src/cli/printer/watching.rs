@@ -196,6 +196,7 @@ impl Watching {
     }
 
     /// Prints something else, above what is drawn.
+    #[cfg(feature = "serve")]
     pub(in crate::cli) fn aside(&self, print: impl FnOnce()) {
         self.suspend(print);
     }

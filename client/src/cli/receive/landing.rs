@@ -33,6 +33,7 @@ pub(super) enum Outcome {
 pub(super) struct Landing {
     folders: Folders,
     list: LandedList,
+    hidden: LocalFolder,
     umask: Mode,
 }
 
@@ -41,8 +42,8 @@ impl Landing {
     pub(super) fn open(place: &Place, umask: Mode) -> io::Result<Self> {
         let (base, hidden) = (place.folder().clone(), place.hidden().clone());
         let list = LandedList::open(&hidden)?;
-        let folders = Folders::open(base, hidden, umask)?;
-        Ok(Self { folders, list, umask })
+        let folders = Folders::open(base, hidden.clone(), umask)?;
+        Ok(Self { folders, list, hidden, umask })
     }
 
     /// Whether the thing has landed, or was left out, before.
@@ -81,7 +82,7 @@ impl Landing {
                 let source = Source { file, is_known, expected };
                 let own = own_name(name, folder.is_empty())?;
                 let (folder, _) = self.folders.make(sender, folder, None)?;
-                let landed = land_file(&folder, &own, &source, self.umask)?;
+                let landed = land_file(&folder, &own, &source, self.umask, &self.hidden)?;
                 let (path, existing) = self.note(&folder, landed)?;
                 Outcome::Landed { path, filesize: filesize.get(), existing }
             }

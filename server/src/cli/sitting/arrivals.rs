@@ -121,25 +121,19 @@ impl Arrivals {
         Ok(self.account(page.user).open_file(id).await?)
     }
 
-    /// The uploads that are not complete, those without a connection as well.
+    /// The uploads that are not complete, those without a connection as well: the first ones of each
+    /// sender, as many as a page has.
     ///
     /// # Errors
     /// Where the catalog cannot be asked.
     pub async fn unfinished(&mut self) -> anyhow::Result<Vec<UploadState>> {
         self.find_senders().await?;
-        let mut all = Vec::new();
+        let mut first = Vec::new();
         for sender in &self.senders {
-            let mut after = None;
-            loop {
-                let page = sender.account.uploads(after, PAGE_ENTRIES_MAX).await?;
-                all.extend(page.uploads.iter().map(upload_state));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+            let page = sender.account.uploads(None, PAGE_ENTRIES_MAX).await?;
+            first.extend(page.uploads.iter().map(upload_state));
         }
-        Ok(all)
+        Ok(first)
     }
 
     /// The users of a sitting are numbered from one on, and none is ever removed.
