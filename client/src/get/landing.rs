@@ -24,6 +24,9 @@ use towline_types::{BlockIndex, LinkTarget, Name, PermissionBits};
 /// The name in the folder of the program's own that a copy has when it is whole.
 const COPIED: &str = "copied";
 
+/// The name there of a folder that has yet to get its name.
+const MAKING: &str = "making";
+
 /// How many files that have a name of a file and its length are compared with it. A sender can send
 /// one file again and again with other bytes, and all of them would be read for each.
 const COMPARED_MAX: u32 = 8;
@@ -83,17 +86,32 @@ pub(crate) fn land_link(
     land(folder, name, is_same, |name| folder.make_link(name, target))
 }
 
-/// Makes a folder that was not there before. Blocks.
+/// Makes a folder that was not there before. `record` writes down which folder gets which name, before
+/// it gets it: so one that a kill has cut off is the same one at the next try, and leaves no other behind.
+/// `own` is a folder of the program's own on the same file system. Blocks.
 pub(crate) fn land_new_folder(
     folder: &LocalFolder,
     name: &Name,
     mode: Option<PermissionBits>,
-) -> io::Result<(LocalFolder, Name)> {
+    own: &LocalFolder,
+    mut record: impl FnMut(&LocalFolder, &Name) -> io::Result<()>,
+) -> io::Result<LocalFolder> {
+    let (made, _) = own.make_subfolder(&Name::new(MAKING).map_err(io::Error::other)?, mode)?;
     for name in once(name.clone()).chain(numbered_names(name)) {
-        if matches!(folder.look(&name)?, Found::Nothing)
-            && let (made, true) = folder.make_subfolder(&name, mode)?
-        {
-            return Ok((made, name));
+        if !matches!(folder.look(&name)?, Found::Nothing) {
+            continue;
+        }
+        record(&made, &name)?;
+        match rename_no_replace(own, MAKING, folder, &name) {
+            Ok(()) => return folder.subfolder(&name),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // A file system on which a folder cannot be renamed without replacing another one.
+            Err(_) => {
+                if let (made, true) = folder.make_subfolder(&name, mode)? {
+                    record(&made, &name)?;
+                    return Ok(made);
+                }
+            }
         }
     }
     Err(ErrorKind::AlreadyExists.into())
@@ -344,8 +362,20 @@ mod tests {
         let own = own(home.path());
         let landed = land_file(&folder, &name("a"), &source, UMASK, &own).unwrap();
         assert_eq!(landed.name, name("a (1)"));
-        let (_, made) = land_new_folder(&folder, &name("a"), None).unwrap();
-        assert_eq!(made, name("a (2)"));
+        let about = |folder: &LocalFolder| folder.about().unwrap().st_ino;
+        let mut recorded = Vec::new();
+        let record = |made: &LocalFolder, name: &Name| {
+            recorded.push((about(made), name.to_string()));
+            Ok(())
+        };
+        let made = land_new_folder(&folder, &name("a"), None, &own, record).unwrap();
+        assert_eq!(made.path(), place.join("a (2)"));
+        assert_eq!(recorded, [(about(&made), "a (2)".to_owned())]);
+        // One that a kill has cut off before it had its name is the one that gets it.
+        let (cut_off, _) = own.make_subfolder(&name(MAKING), None).unwrap();
+        let made = land_new_folder(&folder, &name("b"), None, &own, |_, _| Ok(())).unwrap();
+        assert_eq!(about(&made), about(&cut_off));
+        assert!(std::fs::read_dir(own.path()).unwrap().next().is_none());
         let target = LinkTarget::new("b").unwrap();
         let link = land_link(&folder, &name("a"), &target).unwrap();
         assert_eq!(link, Landed { name: name("a (3)"), existing: false });

@@ -95,11 +95,14 @@ impl Folders {
         {
             return Ok((folder, false));
         }
-        let (folder, name) = land_new_folder(&self.base, &own_name(name, true)?, mode)?;
-        let about = folder.about()?;
-        let (device, inode) = (about.st_dev, about.st_ino);
-        self.made.insert(key, Made { name: name.to_string(), device, inode });
-        self.write()?;
+        let (base, hidden) = (self.base.clone(), self.hidden.clone());
+        let folder =
+            land_new_folder(&base, &own_name(name, true)?, mode, &hidden, |made, name| {
+                let about = made.about()?;
+                let (device, inode) = (about.st_dev, about.st_ino);
+                self.made.insert(key.clone(), Made { name: name.to_string(), device, inode });
+                self.write()
+            })?;
         Ok((folder, true))
     }
 
