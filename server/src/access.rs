@@ -63,10 +63,7 @@ pub(crate) fn admitted(
 }
 
 /// The same check for each later look.
-pub(crate) fn still_admitted(
-    standing: Option<Standing>,
-    of_provider: bool,
-) -> Result<User, ErrorReply> {
+fn still_admitted(standing: Option<Standing>, of_provider: bool) -> Result<User, ErrorReply> {
     let unauthorized = |message| Err(ErrorReply::new(Code::Unauthorized, message));
     match standing {
         None if of_provider => unauthorized(NO_ACCOUNT),

@@ -5,7 +5,10 @@ use super::client::Context;
 use super::content_digest::Checker;
 use super::problem::Problem;
 use super::request_body::{Cut, RequestBody};
-use towline_engine::{Begun, Completion, Length, Position, RequestEnd, UploadHandle};
+use super::shared_writers::Others;
+use towline_engine::{
+    Begun, Completion, Length, Position, Rejection, RejectionKind, RequestEnd, Status, UploadHandle,
+};
 use towline_types::{DocumentId, FileSize, Offset};
 
 /// What the request says of its bytes.
@@ -19,6 +22,17 @@ pub(super) struct Incoming {
     /// What they are compared with.
     pub(super) checker: Option<Checker>,
     pub(super) completes: Completes,
+    /// What becomes of other requests for the upload.
+    pub(super) others: Others,
+}
+
+impl Incoming {
+    /// What becomes of other requests where this one begins at the first byte that is missing: where
+    /// bytes are there that nobody vouches for yet, they belong to an earlier try of this request.
+    pub(super) fn others(status: &Status, start: Offset) -> Others {
+        let Position { received, durable, .. } = status.position;
+        if start == durable.get() && received > start { Others::End } else { Others::GoOn }
+    }
 }
 
 /// What ends an upload.
@@ -67,12 +81,14 @@ impl From<Cut> for Failed {
 /// where the request fails.
 pub(super) async fn append(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     id: DocumentId,
     body: &mut RequestBody,
     incoming: Incoming,
 ) -> Result<Taken, Failed> {
-    let (_share, begun) = context.state.writers.open(&caller.account, id).await?;
+    let others = incoming.others;
+    let (share, begun) = context.state.writers.open(&caller.account, id, others).await?;
+    body.end_with(share.end());
     let mut upload = match begun {
         Begun::Uploading(upload) => *upload,
         Begun::Stored(_) | Begun::Unfinished(_) => {
@@ -96,6 +112,10 @@ pub(super) async fn append(
     if is_whole && completes != Completes::Later {
         return match upload.complete(None).await {
             Ok(completion) => Ok(Taken::Stored(completion)),
+            // Bytes of another request that has not ended may still be taken back.
+            Err(Rejection { kind: RejectionKind::Incomplete { .. }, .. }) => {
+                Ok(Taken::Paused(upload.pause().await.unwrap_or(position)))
+            }
             Err(rejection) => {
                 upload.pause().await;
                 Err(rejection.into())
@@ -107,7 +127,7 @@ pub(super) async fn append(
 
 /// With a digest the bytes count only once all of them are there and compared.
 async fn fill(
-    caller: &mut Caller,
+    caller: &Caller,
     upload: &mut UploadHandle,
     body: &mut RequestBody,
     Incoming { start, end, total, mut checker, .. }: Incoming,
@@ -136,4 +156,24 @@ async fn fill(
         upload.end_request(end).await?;
     }
     checked
+}
+
+/// Refuses a range of which bytes are here already, before any of it is written.
+pub(super) async fn refuse_overlap(
+    caller: &Caller,
+    id: DocumentId,
+    status: &Status,
+    (start, end): (Offset, u64),
+) -> Result<(), Problem> {
+    // What is there and not vouched for is sent again.
+    let from = match Incoming::others(status, start) {
+        Others::End => status.position.received,
+        Others::GoOn => start,
+    };
+    let held = caller.account.received_ranges(id, from, 1).await?;
+    if held.first().is_some_and(|held| held.start < end) {
+        let message = "a part of the range was received already";
+        return Err(Problem::wrong_offset(message).at(status.position.durable.get()));
+    }
+    Ok(())
 }

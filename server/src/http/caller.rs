@@ -10,11 +10,13 @@ use crate::token::{Identity, TokenError, UploadToken, Verified, is_upload_token}
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use towline_engine::{Account, AuditObserver, Origin};
-use towline_protocol::ErrorReply;
 use towline_protocol::limits::TOKEN_BYTES_MAX;
-use towline_state::catalog::{User, UserRef};
+use towline_protocol::{Code, ErrorReply};
+use towline_state::catalog::User;
 use towline_types::{DocumentId, Timestamp};
 
 /// See the module's description.
@@ -25,8 +27,35 @@ pub(super) struct Caller {
     pub(super) until: Timestamp,
     /// The only upload that the token is good for; none for the token of a person.
     upload: Option<DocumentId>,
-    /// Behind a lock that is never taken: with it, a caller may be borrowed by several tasks.
-    access: Mutex<Access>,
+    access: WatchedAccess,
+}
+
+/// Whether the user may still be here: a task of its own looks at it, also while the client takes or
+/// sends nothing. The task ends with this.
+struct WatchedAccess {
+    ended: CancellationToken,
+    problem: Arc<OnceLock<ErrorReply>>,
+    task: AbortHandle,
+}
+
+impl WatchedAccess {
+    /// Begins to watch. The connection is cut soon after the access has ended, whatever it does.
+    fn begin(mut access: Access, cut: CancellationToken) -> Self {
+        let (ended, problem) = (CancellationToken::new(), Arc::new(OnceLock::new()));
+        let (told, why) = (ended.clone(), Arc::clone(&problem));
+        let task = tokio::spawn(async move {
+            let _ = why.set(access.ends().await);
+            told.cancel();
+            cut.cancel();
+        });
+        Self { ended, problem, task: task.abort_handle() }
+    }
+}
+
+impl Drop for WatchedAccess {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// The parameters of a URL that this module reads.
@@ -64,11 +93,10 @@ impl Caller {
         let token = token(parts).ok_or(Refusal::NoToken)?;
         let (identity, user, of_upload) = if is_upload_token(&token) {
             let token = shared.tokens.check_for_upload(&token)?;
-            let identity = token.identity;
-            let standing =
-                shared.engine.standing(UserRef::Number(identity.user), identity.token).await;
+            let verified = &token.person;
+            let standing = shared.engine.standing(verified.user.clone(), verified.token).await;
             let standing = standing.map_err(|error| access::not_checked(&error))?;
-            let user = access::still_admitted(standing, identity.token.is_none())?;
+            let (user, identity) = access::admitted(standing, verified)?;
             (identity, user, Some(token))
         } else {
             let verified: Verified = shared.tokens.check(&token)?;
@@ -99,8 +127,9 @@ impl Caller {
             origin = origin.observed_by(Arc::clone(client) as Arc<dyn AuditObserver>);
         }
         let account = shared.engine.account(user_id, origin);
-        let access = Mutex::new(Access::granted(Arc::clone(shared), identity, audited));
-        let until = token.map_or(identity.expires_at, |token| token.until);
+        let access = Access::granted(Arc::clone(shared), identity, audited);
+        let access = WatchedAccess::begin(access, client.cut.clone());
+        let until = token.as_ref().map_or(identity.expires_at, |token| token.until);
         Self { account, identity, until, upload: token.map(|token| token.upload), access }
     }
 
@@ -110,6 +139,12 @@ impl Caller {
             None => Ok(()),
             Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", OF_ONE_UPLOAD)),
         }
+    }
+
+    /// Whether the token is good for one upload alone. It fills the upload, and does nothing to
+    /// other documents.
+    pub(super) const fn has_upload_token(&self) -> bool {
+        self.upload.is_some()
     }
 
     /// Refuses a token that is good for another upload.
@@ -123,8 +158,10 @@ impl Caller {
     }
 
     /// Waits until the user may be here no longer, and says why. Cancel-safe.
-    pub(super) async fn ends(&mut self) -> Problem {
-        self.access.get_mut().unwrap_or_else(PoisonError::into_inner).ends().await.into()
+    pub(super) async fn ends(&self) -> Problem {
+        self.access.ended.cancelled().await;
+        let unauthorized = || ErrorReply::new(Code::Unauthorized, "the access has ended");
+        self.access.problem.get().cloned().unwrap_or_else(unauthorized).into()
     }
 }
 

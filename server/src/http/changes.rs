@@ -37,7 +37,7 @@ pub(super) struct Asked {
 const LIMIT: u32 = 500;
 
 /// `GET /delta`.
-pub(super) async fn delta(caller: &mut Caller, asked: Asked) -> Result<Response, Problem> {
+pub(super) async fn delta(caller: &Caller, asked: Asked) -> Result<Response, Problem> {
     let since = match asked.since.as_deref() {
         None => Since::Nothing,
         Some("latest") => Since::Now,

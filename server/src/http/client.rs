@@ -6,6 +6,7 @@ use crate::shared::Shared;
 use crate::tcp::{Arrival, Privacy};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 use towline_types::UserId;
 
 /// See the module's description.
@@ -14,6 +15,8 @@ pub(super) struct Client {
     pub(super) peer: SocketAddr,
     pub(super) privacy: Privacy,
     pub(super) is_tls: bool,
+    /// Cancelled when a caller of the connection may be here no longer.
+    pub(super) cut: CancellationToken,
     place: Mutex<Place>,
 }
 
@@ -28,7 +31,8 @@ pub(super) struct Context {
 impl Client {
     pub(super) fn new(arrival: Arrival, place: Place) -> Self {
         let Arrival { peer, privacy, is_tls, .. } = arrival;
-        Self { peer, privacy, is_tls, place: Mutex::new(place) }
+        let cut = CancellationToken::new();
+        Self { peer, privacy, is_tls, cut, place: Mutex::new(place) }
     }
 
     /// Gives the connection's place to the user of the request.

@@ -10,9 +10,11 @@ use crate::tcp::Arrival;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::time::{sleep_until, timeout};
 
 /// The most bytes that hyper keeps of a connection, for the head of a request and for the part of
 /// its body that is read at a time.
@@ -42,39 +44,49 @@ pub(super) async fn serve(
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router::of(context)));
     let mut serving = pin!(serving);
-    let mut is_stopping = false;
     let leaves = async {
         match leave {
             Some(leave) => leave.cancelled_owned().await,
             None => std::future::pending().await,
         }
     };
-    let mut leaves = pin!(leaves);
-    let mut may_leave = true;
-    let ended = loop {
+    let (mut leaves, mut late) = (pin!(leaves), pin!(sleep_until(arrival.login_until)));
+    let (mut may_leave, mut may_be_late) = (true, true);
+    let last_words = loop {
         tokio::select! {
-            ended = serving.as_mut() => break ended,
-            () = shared.stopping.cancelled(), if !is_stopping => {
-                // The request under way is answered, and no other one is read.
-                is_stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
+            ended = serving.as_mut() => return tell(client.peer, ended),
+            // The request under way is answered, and no other one is read. The rest of the time is
+            // for what the engine has to end.
+            () = shared.stopping.cancelled() => break shared.timings.stop / 2,
+            // The client is told that it may be here no longer, if it listens.
+            () = client.cut.cancelled() => break LAST_WORDS,
             () = leaves.as_mut(), if may_leave => {
                 if client.is_stranger() {
                     return;
                 }
                 may_leave = false;
             }
-        }
-        if is_stopping {
-            let until = Instant::now() + shared.timings.stop;
-            match timeout_at(until, serving.as_mut()).await {
-                Ok(ended) => break ended,
-                Err(_) => return,
+            // A stranger has as long as for a login at the other door, however many requests it
+            // sends.
+            () = late.as_mut(), if may_be_late => {
+                if client.is_stranger() {
+                    break LAST_WORDS;
+                }
+                may_be_late = false;
             }
         }
     };
+    serving.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(last_words, serving).await {
+        tell(client.peer, ended);
+    }
+}
+
+/// How long a connection that is to end may take for the answer that it is giving.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+fn tell(peer: SocketAddr, ended: hyper::Result<()>) {
     if let Err(error) = ended {
-        tracing::debug!(peer = %client.peer, %error, "an HTTP connection has ended");
+        tracing::debug!(%peer, %error, "an HTTP connection has ended");
     }
 }

@@ -1,6 +1,6 @@
 //! `PATCH /uploads/{id}` with `Content-Range`: a range of bytes for an upload.
 
-use super::append::{Completes, Failed, Incoming, Taken, append};
+use super::append::{Completes, Failed, Incoming, Taken, append, refuse_overlap};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::Checker;
@@ -56,7 +56,7 @@ fn said(parts: &Parts) -> Result<Said, Problem> {
 /// Takes a range.
 pub(super) async fn patch(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     parts: &Parts,
     id: DocumentId,
     body: &mut RequestBody,
@@ -88,12 +88,14 @@ pub(super) async fn patch(
         Offset::try_from(byte).map_err(|_| Problem::out_of_range("the range lies too far behind"))
     };
     let total = wanted.total.map(FileSize::try_from).transpose();
+    let start = offset(wanted.range.start)?;
     let incoming = Incoming {
-        start: offset(wanted.range.start)?,
+        start,
         end: Some(offset(wanted.range.end)?),
         total: total.map_err(|_| Problem::out_of_range("no file can be that long"))?,
         checker,
         completes: Completes::WithLastByte,
+        others: Incoming::others(&status, start),
     };
     match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(id, &completion)),
@@ -160,7 +162,7 @@ async fn check_place(
         return Err(Problem::wrong_offset("the upload is complete already").at(next));
     }
     if range.start == next.get() {
-        return Ok(());
+        return refuse_overlap(caller, id, status, (next, range.end)).await;
     }
     let before = range.start.saturating_sub(1);
     let before = Offset::try_from(before).map_err(|_| Problem::out_of_range("too far"))?;

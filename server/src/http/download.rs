@@ -2,6 +2,7 @@
 
 use super::byte_ranges::{self, Wanted};
 use super::caller::Caller;
+use super::client::Context;
 use super::conditions::{self, Outcome};
 use super::disposition::{self, Use};
 use super::entity_tag;
@@ -15,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio_util::sync::CancellationToken;
 use towline_engine::{Content, Phase, ReadRequest, ReadTarget, Status, Verifier};
 use towline_types::{DocumentId, FileHash, Offset};
 
@@ -29,6 +31,7 @@ struct Document {
 
 /// Sends the bytes of a document.
 pub(super) async fn get(
+    context: &Context,
     caller: Caller,
     parts: &Parts,
     id: DocumentId,
@@ -48,6 +51,8 @@ pub(super) async fn get(
         }
     }
     let counts = conditions::range_counts(headers, &document.tag, document.modified);
+    // For HEAD the header means nothing (RFC 9110, section 14.2).
+    let counts = counts && parts.method == Method::GET;
     let range = headers.get(header::RANGE).filter(|_| counts);
     let (status, segments) = match byte_ranges::wanted(range, document.length) {
         Wanted::Whole => (StatusCode::OK, Segments::plain(std::iter::once(0..document.length))),
@@ -69,7 +74,8 @@ pub(super) async fn get(
     }
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(segments.length()));
     if parts.method != Method::HEAD {
-        *response.body_mut() = send(caller, document.id, segments).await?;
+        let stopping = context.shared.stopping.clone();
+        *response.body_mut() = send(caller, stopping, document.id, segments).await?;
     }
     Ok(response)
 }
@@ -186,6 +192,7 @@ impl Segments {
 /// An answer on its way.
 struct Sending {
     caller: Caller,
+    stopping: CancellationToken,
     id: DocumentId,
     list: VecDeque<Segment>,
     open: Option<Content>,
@@ -193,8 +200,13 @@ struct Sending {
 
 /// The body. The first range is open when this returns: so a document that cannot be read has an
 /// answer that says so.
-async fn send(caller: Caller, id: DocumentId, segments: Segments) -> Result<Body, Problem> {
-    let mut sending = Sending { caller, id, list: segments.list, open: None };
+async fn send(
+    caller: Caller,
+    stopping: CancellationToken,
+    id: DocumentId,
+    segments: Segments,
+) -> Result<Body, Problem> {
+    let mut sending = Sending { caller, stopping, id, list: segments.list, open: None };
     if let Some(Segment::Bytes(range)) = sending.list.front().map(Segment::clone_of) {
         sending.open = Some(sending.open(range).await?);
         sending.list.pop_front();
@@ -241,6 +253,7 @@ impl Sending {
                 let piece = tokio::select! {
                     biased;
                     problem = self.caller.ends() => return Err(problem),
+                    () = self.stopping.cancelled() => return Err(stopping()),
                     piece = content.next() => piece?,
                 };
                 match piece {
@@ -256,4 +269,9 @@ impl Sending {
             }
         }
     }
+}
+
+fn stopping() -> Problem {
+    let message = "the server is stopping; go on later from where it ended";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
 }

@@ -12,7 +12,8 @@ pub(super) fn of_document(hash: FileHash) -> HeaderValue {
 /// The tag of an unfinished upload: the BLAKE3 hash of the values of its blocks that are held
 /// without a gap, and of the first byte that is missing. The same bytes have the same tag, in
 /// whatever chunks they came. None where there are more blocks than one answer of the engine has:
-/// they would be read and hashed for every request.
+/// they would be read and hashed for every request. The tag is a weak one: it does not cover the
+/// bytes of a block that is not whole yet.
 ///
 /// # Errors
 /// Where the engine cannot be asked.
@@ -36,5 +37,5 @@ pub(super) async fn of_upload(
     }
     hasher.update(&offset.get().to_be_bytes());
     let hash = hasher.finalize().to_hex();
-    Ok(HeaderValue::try_from(format!("\"cv-{hash}\"")).ok())
+    Ok(HeaderValue::try_from(format!("W/\"cv-{hash}\"")).ok())
 }

@@ -13,13 +13,15 @@ use http_body_util::BodyExt as _;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use towline_engine::{Account, BlockBuffer, Rejection, UploadHandle, WHOLE_BYTES};
+use towline_engine::{BlockBuffer, Rejection, UploadHandle, WHOLE_BYTES};
 use towline_types::Offset;
 
 /// See the module's description.
 pub(super) struct RequestBody {
     body: Body,
     stopping: CancellationToken,
+    /// Cancelled when another request sends these bytes again.
+    superseded: CancellationToken,
     /// The trailers, once the body has ended.
     trailers: Option<HeaderMap>,
     /// How long the present look at the rate of the client lasts.
@@ -27,6 +29,8 @@ pub(super) struct RequestBody {
     window_ends: Instant,
     /// How many bytes came since it began.
     window_bytes: u64,
+    /// A part of it has come.
+    has_begun: bool,
 }
 
 /// Why a body ended before its end.
@@ -47,8 +51,12 @@ impl From<Rejection> for Cut {
 /// The least that a client has to send, in bytes a second.
 const RATE_MIN: u64 = 1 << 10;
 
-/// How long a buffer waits for more bytes before its bytes are written.
+/// How long a buffer may be open before its bytes are written.
 const BUFFER_WAIT: Duration = Duration::from_millis(100);
+
+/// A new buffer has room for this many times the bytes that have just come: so a client that sends
+/// little at a time has a small one.
+const ROOM_FACTOR: usize = 16;
 
 /// How many bytes are written before the writer is asked whether all is well.
 const ASK_EVERY_BYTES: u64 = 16 << 20;
@@ -64,7 +72,21 @@ impl RequestBody {
     pub(super) fn of(server: &Shared, body: Body) -> Self {
         let (stopping, window) = (server.stopping.clone(), server.timings.frame);
         let window_ends = Instant::now() + window;
-        Self { body, stopping, trailers: None, window, window_ends, window_bytes: 0 }
+        Self {
+            body,
+            stopping,
+            superseded: CancellationToken::new(),
+            trailers: None,
+            window,
+            window_ends,
+            window_bytes: 0,
+            has_begun: false,
+        }
+    }
+
+    /// Cuts the body when that is cancelled: another request sends its bytes again.
+    pub(super) fn end_with(&mut self, superseded: CancellationToken) {
+        self.superseded = superseded;
     }
 
     /// The headers that came behind the body.
@@ -73,12 +95,13 @@ impl RequestBody {
     }
 
     /// The next bytes; none at the end. Cancel-safe.
-    async fn next(&mut self, caller: &mut Caller) -> Result<Option<Bytes>, Cut> {
+    async fn next(&mut self, caller: &Caller) -> Result<Option<Bytes>, Cut> {
         loop {
             let frame = tokio::select! {
                 biased;
                 problem = caller.ends() => return Err(Cut::Told(problem)),
                 () = self.stopping.cancelled() => return Err(Cut::Told(stopping())),
+                () = self.superseded.cancelled() => return Err(Cut::Told(superseded())),
                 frame = timeout_at(self.window_ends, self.body.frame()) => frame,
             };
             let frame = match frame {
@@ -92,6 +115,7 @@ impl RequestBody {
                     continue;
                 }
             };
+            self.has_begun = true;
             match frame.into_data() {
                 Ok(data) => {
                     self.window_bytes += data.len() as u64;
@@ -102,7 +126,6 @@ impl RequestBody {
         }
     }
 
-    /// The time that the server makes the client wait does not count.
     fn begin_window(&mut self) {
         self.window_ends = Instant::now() + self.window;
         self.window_bytes = 0;
@@ -115,12 +138,19 @@ impl RequestBody {
         upload: &mut UploadHandle,
         (offset, end): (Offset, Offset),
         mut checker: Option<&mut Checker>,
-        caller: &mut Caller,
+        caller: &Caller,
     ) -> (u64, Result<(), Cut>) {
-        let mut writing = Writing { upload, at: offset, end, open: None, asked_at: offset };
+        let mut writing = Writing {
+            upload,
+            at: offset,
+            end,
+            open: None,
+            until: Instant::now(),
+            asked_at: offset,
+        };
         let done = loop {
             let next = match writing.open {
-                Some(_) => match timeout(BUFFER_WAIT, self.next(caller)).await {
+                Some(_) => match timeout_at(writing.until, self.next(caller)).await {
                     Ok(next) => next,
                     Err(_) => match writing.write().await {
                         Ok(()) => continue,
@@ -135,12 +165,11 @@ impl RequestBody {
                         checker.update(&bytes);
                     }
                     let began = Instant::now();
-                    if let Err(cut) = writing.take(&bytes, &caller.account, &self.stopping).await {
+                    if let Err(cut) = writing.take(&bytes, caller, &self.stopping).await {
                         break Err(cut);
                     }
-                    if began.elapsed() > BUFFER_WAIT {
-                        self.begin_window();
-                    }
+                    // The time that the server makes the client wait does not count.
+                    self.window_ends += began.elapsed();
                 }
                 Ok(None) => break Ok(()),
                 Err(cut) => break Err(cut),
@@ -152,7 +181,12 @@ impl RequestBody {
     }
 
     /// Reads what is left of the body of a request that is refused, as far as that is little.
-    pub(super) async fn drain(mut self) {
+    /// A body that the client keeps back until it is asked for it (`Expect: 100-continue`) is not
+    /// asked for; and a server that stops reads nothing more.
+    pub(super) async fn drain(mut self, is_expected: bool) {
+        if is_expected && !self.has_begun || self.stopping.is_cancelled() {
+            return;
+        }
         let _ = timeout(DRAIN_MAX, async {
             let mut left = DRAIN_BYTES;
             while let Some(Ok(frame)) = self.body.frame().await {
@@ -176,6 +210,8 @@ struct Writing<'a> {
     end: Offset,
     /// A buffer with bytes of one block, and where the first of them belongs.
     open: Option<(Offset, BlockBuffer)>,
+    /// When the open buffer is written, however little is in it.
+    until: Instant,
     asked_at: Offset,
 }
 
@@ -183,7 +219,7 @@ impl Writing<'_> {
     async fn take(
         &mut self,
         mut bytes: &[u8],
-        account: &Account,
+        caller: &Caller,
         stopping: &CancellationToken,
     ) -> Result<(), Cut> {
         while !bytes.is_empty() {
@@ -199,11 +235,14 @@ impl Writing<'_> {
                 none => {
                     let whole = WHOLE_BYTES as u64;
                     let room = (whole - self.at.get() % whole).min(left);
-                    let room = usize::try_from(room).unwrap_or(WHOLE_BYTES);
+                    let wanted = bytes.len().saturating_mul(ROOM_FACTOR);
+                    let room = usize::try_from(room).unwrap_or(WHOLE_BYTES).min(wanted);
                     let buffer = tokio::select! {
-                        buffer = account.buffer(room) => buffer,
+                        buffer = caller.account.buffer(room) => buffer,
+                        problem = caller.ends() => return Err(Cut::Told(problem)),
                         () = stopping.cancelled() => return Err(Cut::Told(self::stopping())),
                     };
+                    self.until = Instant::now() + BUFFER_WAIT;
                     none.insert((self.at, buffer))
                 }
             };
@@ -239,6 +278,11 @@ impl Writing<'_> {
 fn stopping() -> Problem {
     let message = "the server is stopping; what was received is kept, go on later";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
+}
+
+fn superseded() -> Problem {
+    let message = "another request sends these bytes again";
+    Problem::new(StatusCode::CONFLICT, "superseded", message)
 }
 
 fn too_slow(window: Duration) -> Problem {

@@ -10,7 +10,7 @@ use super::{changes, content_range, download, files, rufh, tus, upload_headers};
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -39,8 +39,34 @@ pub(super) fn of(
     let router = routes().with_state(context);
     service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
-        async move { router.oneshot(tus::overridden(request.map(Body::new))).await }
+        async move {
+            match well_formed(&request) {
+                Ok(()) => router.oneshot(tus::overridden(request.map(Body::new))).await,
+                Err(problem) => Ok(problem.into_response()),
+            }
+        }
     })
+}
+
+/// Refuses what no handler may have to look at.
+fn well_formed(request: &Request<Incoming>) -> Result<(), Problem> {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
+    // RFC 9112, section 3.2.
+    if hosts > 1 || hosts == 0 && request.version() >= Version::HTTP_11 {
+        return Err(Problem::bad_request("Host", "Host: exactly one was expected"));
+    }
+    let is_encoded = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get(header::CONTENT_ENCODING).is_some_and(is_encoded) {
+        let message = "Content-Encoding: the bytes are taken as they are, so none is possible";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", message));
+    }
+    let is_other = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if headers.get_all(header::TRANSFER_ENCODING).iter().any(is_other) {
+        let message = "Transfer-Encoding: this server knows chunked alone";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "bad_request", message));
+    }
+    Ok(())
 }
 
 fn routes() -> Router<Context> {
@@ -91,10 +117,10 @@ async fn create(State(context): State<Context>, request: Request) -> Response {
     if is_rufh || tus::is_spoken(&parts.headers) {
         let mut body = RequestBody::of(&context.shared, body);
         let created = async {
-            let mut caller = Caller::of(&context, &parts).await?;
+            let caller = Caller::of(&context, &parts).await?;
             match is_rufh {
-                true => rufh::create(&context, &mut caller, &parts, &mut body).await,
-                false => tus::create(&context, &mut caller, &parts, &mut body).await,
+                true => rufh::create(&context, &caller, &parts, &mut body).await,
+                false => tus::create(&context, &caller, &parts, &mut body).await,
             }
         }
         .await;
@@ -192,15 +218,15 @@ async fn patch(
     let (parts, body) = request.into_parts();
     let mut body = RequestBody::of(&context.shared, body);
     let patched = async {
-        let mut caller = Caller::of(&context, &parts).await?;
+        let caller = Caller::of(&context, &parts).await?;
         let id = number(&id)?;
         caller.may_write(id)?;
         if rufh::is_spoken(&parts.headers) {
-            rufh::patch(&context, &mut caller, &parts, id, &mut body).await
+            rufh::patch(&context, &caller, &parts, id, &mut body).await
         } else if tus::is_spoken(&parts.headers) {
-            tus::patch(&context, &mut caller, &parts, id, &mut body).await
+            tus::patch(&context, &caller, &parts, id, &mut body).await
         } else {
-            content_range::patch(&context, &mut caller, &parts, id, &mut body).await
+            content_range::patch(&context, &caller, &parts, id, &mut body).await
         }
     }
     .await;
@@ -218,10 +244,7 @@ async fn answer_or_drain(
     let mut response = match answer {
         Ok(response) => response,
         Err(problem) => {
-            // A client that was told to wait with the body has not sent it.
-            if !parts.headers.contains_key(header::EXPECT) {
-                body.drain().await;
-            }
+            body.drain(parts.headers.contains_key(header::EXPECT)).await;
             let mut response = problem.into_response();
             if rufh::is_spoken(&parts.headers) {
                 let not_complete = HeaderValue::from_static("?0");
@@ -350,8 +373,8 @@ async fn document(
 async fn delta(State(context): State<Context>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     answer(async {
-        let mut caller = person(&context, &parts).await?;
-        changes::delta(&mut caller, query(&parts)?).await
+        let caller = person(&context, &parts).await?;
+        changes::delta(&caller, query(&parts)?).await
     })
     .await
 }
@@ -370,7 +393,7 @@ async fn file_content(
     answer(async {
         let caller = person(&context, &parts).await?;
         let version = files::current(&caller, NodeRef::Id(node(&id)?)).await?;
-        download::get(caller, &parts, version).await
+        download::get(&context, caller, &parts, version).await
     })
     .await
 }
@@ -384,7 +407,7 @@ async fn content_at(
     answer(async {
         let caller = person(&context, &parts).await?;
         let version = files::current(&caller, files::at(&path)?).await?;
-        download::get(caller, &parts, version).await
+        download::get(&context, caller, &parts, version).await
     })
     .await
 }
@@ -419,7 +442,7 @@ async fn content(
     answer(async {
         let caller = person(&context, &parts).await?;
         let id = number(&id)?;
-        download::get(caller, &parts, id).await
+        download::get(&context, caller, &parts, id).await
     })
     .await
 }

@@ -4,13 +4,14 @@
 //! third spelling of the same uploads. An upload ends with the request that says so, and not by its
 //! last byte.
 
-use super::append::{Completes, Failed, Incoming, Taken, append};
+use super::append::{Completes, Failed, Incoming, Taken, append, refuse_overlap};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::{self, Checker};
 use super::disposition;
 use super::problem::Problem;
 use super::request_body::RequestBody;
+use super::shared_writers::Others;
 use super::shown::Shown;
 use super::upload_headers::{UPLOAD_COMPLETE, say};
 use super::uploads::{self, DOCUMENT, ended, next_offset};
@@ -52,7 +53,7 @@ struct Place {
 /// `POST`: an upload begins, with all of its bytes, some or none.
 pub(super) async fn create(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     parts: &Parts,
     body: &mut RequestBody,
 ) -> Result<Response, Problem> {
@@ -90,7 +91,8 @@ pub(super) async fn create(
     upload.pause().await;
     let end = content_length.map(|bytes| Offset::ZERO.plus(bytes));
     let completes = if is_last { Completes::WithRequest } else { Completes::Later };
-    let incoming = Incoming { start: Offset::ZERO, end, total: None, checker, completes };
+    let (start, others) = (Offset::ZERO, Others::GoOn);
+    let incoming = Incoming { start, end, total: None, checker, completes, others };
     let mut response = match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => stored(StatusCode::CREATED, id, &completion),
         Ok(Taken::Paused(position)) => {
@@ -98,7 +100,14 @@ pub(super) async fn create(
             say(response.headers_mut(), position.durable.get(), false);
             response
         }
-        Err(failed) => return Err(told(caller, id, failed).await),
+        Err(failed) => {
+            // The client has not heard where the upload is.
+            let _ = caller.account.cancel(id).await;
+            return Err(match failed {
+                Failed::Problem(problem) => problem,
+                Failed::Gone => gone(),
+            });
+        }
     };
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
@@ -110,7 +119,7 @@ pub(super) async fn create(
 /// `PATCH`: the next bytes.
 pub(super) async fn patch(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     parts: &Parts,
     id: DocumentId,
     body: &mut RequestBody,
@@ -158,12 +167,16 @@ pub(super) async fn patch(
             return Err(inconsistent("the last bytes do not reach the end of the file"));
         }
     }
+    if let Some(end) = end {
+        refuse_overlap(caller, id, &status, (next, end)).await?;
+    }
     let incoming = Incoming {
         start: next,
         end: end.and_then(|end| Offset::try_from(end).ok()),
         total: said.and_then(|said| FileSize::try_from(said).ok()),
         checker,
         completes: if is_last { Completes::WithRequest } else { Completes::Later },
+        others: Incoming::others(&status, next),
     };
     match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(StatusCode::OK, id, &completion)),
@@ -180,13 +193,17 @@ pub(super) async fn patch(
 async fn told(caller: &Caller, id: DocumentId, failed: Failed) -> Problem {
     let problem = match failed {
         Failed::Problem(problem) => problem,
-        // Nobody reads this answer.
-        Failed::Gone => Problem::new(StatusCode::BAD_REQUEST, "gone", "the request was cut off"),
+        Failed::Gone => gone(),
     };
     match caller.account.status_when_durable(id).await {
         Ok(status) => problem.at(next_offset(&status)),
         Err(_) => problem,
     }
+}
+
+/// Nobody reads this answer.
+fn gone() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "gone", "the request was cut off")
 }
 
 fn stored(code: StatusCode, id: DocumentId, completion: &Completion) -> Response {

@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Mutex as AsyncMutex;
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use towline_engine::{Account, Begun, Rejection, RejectionKind, ResumeRequest, SendingMode};
 use towline_types::{DocumentId, Generation};
 
@@ -14,10 +17,27 @@ use towline_types::{DocumentId, Generation};
 #[derive(Debug, Default)]
 pub(super) struct SharedWriters(Arc<Mutex<HashMap<DocumentId, Arc<Entry>>>>);
 
+/// The requests that write to one upload.
 #[derive(Debug, Default)]
 struct Entry {
     /// The lease that the requests share; held while one of them opens the upload.
     lease: AsyncMutex<Option<Generation>>,
+    /// Cancelled when all of these requests are to end.
+    end: CancellationToken,
+    /// One of them has ended.
+    left: Arc<Notify>,
+}
+
+/// How long a request waits until those end that it takes the place of.
+const END_MAX: Duration = Duration::from_secs(2);
+
+/// What becomes of the requests that write to the upload already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Others {
+    /// They go on beside this one.
+    GoOn,
+    /// They end: one of them holds bytes that this one sends again, so its client has given it up.
+    End,
 }
 
 /// The part of one request in the writers of an upload. To be kept as long as it writes.
@@ -25,7 +45,8 @@ struct Entry {
 pub(super) struct Share {
     entries: Arc<Mutex<HashMap<DocumentId, Arc<Entry>>>>,
     id: DocumentId,
-    entry: Arc<Entry>,
+    /// Absent once the share is dropped.
+    entry: Option<Arc<Entry>>,
 }
 
 impl SharedWriters {
@@ -38,14 +59,17 @@ impl SharedWriters {
         &self,
         account: &Account,
         id: DocumentId,
+        others: Others,
     ) -> Result<(Share, Begun), Rejection> {
-        let share = self.enter(id);
-        let mut lease = share.entry.lease.lock().await;
+        if others == Others::End {
+            self.end(id).await;
+        }
+        let (share, entry) = self.enter(id);
+        let mut lease = entry.lease.lock().await;
         if let Some(generation) = *lease {
             match account.join(id, generation).await {
                 Err(rejection) if is_over(&rejection) => {}
                 joined => {
-                    drop(lease);
                     return joined.map(|begun| (share, begun));
                 }
             }
@@ -54,14 +78,32 @@ impl SharedWriters {
         if let Begun::Uploading(upload) = &begun {
             *lease = upload.lease();
         }
-        drop(lease);
         Ok((share, begun))
     }
 
-    fn enter(&self, id: DocumentId) -> Share {
+    /// Ends the requests that write to an upload. They take back what nobody vouches for, and make
+    /// the rest durable; one that does not end in time is taken over from.
+    async fn end(&self, id: DocumentId) {
+        let entry = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let Some(entry) = entry else { return };
+        entry.end.cancel();
+        let ended = async {
+            loop {
+                let left = entry.left.notified();
+                if Arc::strong_count(&entry) == 1 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _ = timeout(END_MAX, ended).await;
+    }
+
+    fn enter(&self, id: DocumentId) -> (Share, Arc<Entry>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = Arc::clone(entries.entry(id).or_default());
-        Share { entries: Arc::clone(&self.0), id, entry }
+        let share = Share { entries: Arc::clone(&self.0), id, entry: Some(Arc::clone(&entry)) };
+        (share, entry)
     }
 }
 
@@ -76,12 +118,25 @@ fn is_over(rejection: &Rejection) -> bool {
     )
 }
 
+impl Share {
+    /// Cancelled when the request is to end: another one sends its bytes again.
+    pub(super) fn end(&self) -> CancellationToken {
+        self.entry.as_ref().map(|entry| entry.end.clone()).unwrap_or_default()
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
+        let Some(entry) = self.entry.take() else { return };
+        let left = Arc::clone(&entry.left);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        // One is the map's, and one is this one's.
-        if Arc::strong_count(&self.entry) <= 2 {
+        // Given back while the map is locked: so the last one sees that it is the last.
+        let is_listed = entries.get(&self.id).is_some_and(|listed| Arc::ptr_eq(listed, &entry));
+        drop(entry);
+        if is_listed && entries.get(&self.id).is_some_and(|one| Arc::strong_count(one) == 1) {
             entries.remove(&self.id);
         }
+        drop(entries);
+        left.notify_waiters();
     }
 }

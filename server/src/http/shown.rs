@@ -48,8 +48,11 @@ impl Shown {
 /// The state of a document that can be read.
 pub(super) const AVAILABLE: &str = "AVAILABLE";
 
+/// The last second that has a year of four digits.
+pub(super) const LAST_MS: u64 = 253_402_300_799_000;
+
 /// A time as RFC 3339 writes it.
 pub(super) fn time_text(at: Timestamp) -> String {
-    let at = UNIX_EPOCH + Duration::from_millis(at.get());
+    let at = UNIX_EPOCH + Duration::from_millis(at.get().min(LAST_MS));
     humantime::format_rfc3339_millis(at).to_string()
 }

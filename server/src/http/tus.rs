@@ -7,12 +7,14 @@
 
 mod metadata;
 
-use super::append::{Completes, Failed, Incoming, Taken, append};
+use super::append::{Completes, Failed, Incoming, Taken, append, refuse_overlap};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::{Checker, TUS_ALGORITHMS};
 use super::problem::Problem;
 use super::request_body::RequestBody;
+use super::shared_writers::Others;
+use super::shown::LAST_MS;
 use super::upload_headers;
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use axum::extract::Request;
@@ -24,7 +26,7 @@ use metadata::Metadata;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_engine::{Begun, Length, NewUpload, Phase, SendingMode, Status};
 use towline_state::catalog::{Description, NodeRef, RemovalGuard};
-use towline_types::{DocumentId, DocumentPath, FileSize, Offset, Timestamp};
+use towline_types::{DocumentId, DocumentPath, FileSize, Offset, SecondDigest, Timestamp};
 
 /// The only version.
 const TUS_VERSION: &str = "1.0.0";
@@ -48,6 +50,7 @@ pub(super) fn overridden(mut request: Request) -> Request {
     let method = request.headers().get("x-http-method-override");
     if let Some(method) = method.and_then(|value| Method::from_bytes(value.as_bytes()).ok())
         && request.method() == Method::POST
+        && request.headers().contains_key("tus-resumable")
     {
         *request.method_mut() = method;
     }
@@ -105,7 +108,7 @@ fn describe(headers: &mut HeaderMap) {
 /// `POST`: an upload begins, with its first bytes or without.
 pub(super) async fn create(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     parts: &Parts,
     body: &mut RequestBody,
 ) -> Result<Response, Problem> {
@@ -129,7 +132,11 @@ pub(super) async fn create(
     })?;
     let checker = if is_bytes { Checker::of_tus(headers)? } else { None };
     let description = Description { metadata: metadata.text(), ..Description::default() };
-    let new = NewUpload { description, ..NewUpload::new(path, length, SendingMode::RANGES) };
+    let new = NewUpload {
+        description,
+        second_digest: SecondDigest::Sha256,
+        ..NewUpload::new(path, length, SendingMode::RANGES)
+    };
     let Begun::Uploading(upload) = caller.account.begin(new).await? else {
         return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "the file is here already"));
     };
@@ -144,12 +151,19 @@ pub(super) async fn create(
         if has_bytes && is_bytes {
             let end = content_length.map(|bytes| Offset::ZERO.plus(bytes));
             let completes = Completes::WithLastByte;
-            let incoming = Incoming { start: Offset::ZERO, end, total: None, checker, completes };
+            let (start, others) = (Offset::ZERO, Others::GoOn);
+            let incoming = Incoming { start, end, total: None, checker, completes, others };
             match append(context, caller, id, body, incoming).await {
                 Ok(Taken::Stored(completion)) => offset = completion.receipt.filesize().end(),
                 Ok(Taken::Paused(position)) => offset = position.durable.get(),
-                Err(Failed::Problem(problem)) => return Err(problem),
-                Err(Failed::Gone) => return Err(gone()),
+                Err(failed) => {
+                    // The client has not heard where the upload is.
+                    let _ = caller.account.cancel(id).await;
+                    return Err(match failed {
+                        Failed::Problem(problem) => problem,
+                        Failed::Gone => gone(),
+                    });
+                }
             }
         }
     }
@@ -169,8 +183,14 @@ pub(super) async fn probe(
     caller: &Caller,
     id: DocumentId,
 ) -> Result<Response, Problem> {
-    let status = caller.account.status(id).await?;
+    let mut status = caller.account.status(id).await?;
     refuse_removed(caller, id, &status).await?;
+    let is_whole = uploads::total(&status) == Some(status.position.received.get());
+    if is_whole && status.phase == Phase::Uploading && !status.is_active {
+        // A client of tus takes an upload whose bytes are all here for a complete one.
+        finish(context, caller, id).await?;
+        status = caller.account.status(id).await?;
+    }
     let mut response = uploads::probe(context, caller, id).await?;
     let headers = response.headers_mut();
     if uploads::total(&status).is_none() {
@@ -184,10 +204,22 @@ pub(super) async fn probe(
     Ok(response)
 }
 
+/// Completes an upload whose last request was cut off behind its last byte.
+async fn finish(context: &Context, caller: &Caller, id: DocumentId) -> Result<(), Problem> {
+    let opened = context.state.writers.open(&caller.account, id, Others::GoOn).await?;
+    if let (_share, Begun::Uploading(mut upload)) = opened
+        && let Err(rejection) = upload.complete(None).await
+    {
+        upload.pause().await;
+        return Err(rejection.into());
+    }
+    Ok(())
+}
+
 /// `PATCH`: the next bytes.
 pub(super) async fn patch(
     context: &Context,
-    caller: &mut Caller,
+    caller: &Caller,
     parts: &Parts,
     id: DocumentId,
     body: &mut RequestBody,
@@ -227,12 +259,19 @@ pub(super) async fn patch(
         // A client that did not hear the answer to the last bytes asks once more.
         return Ok(stored(id, next));
     }
+    if let Some(end) = end {
+        refuse_overlap(caller, id, &status, (next, end)).await?;
+    }
+    let total = total.map(FileSize::try_from).transpose().map_err(|_| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "size_limit", "no file can be that long")
+    })?;
     let incoming = Incoming {
         start: next,
         end: end.and_then(|end| Offset::try_from(end).ok()),
-        total: total.and_then(|total| FileSize::try_from(total).ok()),
+        total,
         checker,
         completes: Completes::WithLastByte,
+        others: Incoming::others(&status, next),
     };
     match append(context, caller, id, body, incoming).await {
         Ok(Taken::Stored(completion)) => Ok(stored(id, completion.receipt.filesize().end())),
@@ -252,7 +291,7 @@ pub(super) async fn patch(
 /// `DELETE`: the upload ends, and a complete one goes to the trash.
 pub(super) async fn delete(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
     let status = caller.account.status(id).await?;
-    if status.phase != Phase::Completed {
+    if status.phase != Phase::Completed || caller.has_upload_token() {
         ended(&status)?;
         return uploads::cancel(caller, id).await;
     }
@@ -293,8 +332,10 @@ fn stored(id: DocumentId, end: Offset) -> Response {
 
 /// When the upload is given up if no byte comes.
 fn expires(headers: &mut HeaderMap, status: &Status) {
-    let date =
-        |at: Timestamp| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at.as_secs()));
+    let date = |at: Timestamp| {
+        let at = Duration::from_millis(at.get().min(LAST_MS));
+        httpdate::fmt_http_date(UNIX_EPOCH + at)
+    };
     if let Some(Ok(date)) = status.expires_at.map(date).map(HeaderValue::try_from) {
         headers.insert("upload-expires", date);
     }

@@ -3,6 +3,7 @@
 use super::caller::Caller;
 use super::client::Context;
 use super::problem::Problem;
+use super::shared_writers::Others;
 use super::shown::{AVAILABLE, Shown, time_text};
 use super::{create, entity_tag, upload_headers};
 use axum::Json;
@@ -47,10 +48,10 @@ struct Upload {
 }
 
 /// The word for the state of an upload, as the drawing of `docs/http.md` has them.
-fn state(status: &Status) -> &'static str {
+fn state(status: &Status, has_bytes: bool) -> &'static str {
     match status.phase {
         Phase::Uploading if status.is_active => "UPLOADING",
-        Phase::Uploading if status.position.received == Offset::ZERO => "INITIATED",
+        Phase::Uploading if !has_bytes => "INITIATED",
         Phase::Uploading => "PAUSED",
         Phase::Publishing => "FINALIZING",
         Phase::Completed => AVAILABLE,
@@ -70,7 +71,7 @@ pub(super) async fn show(
     let is_done = status.phase == Phase::Completed;
     let shown = Upload {
         upload_id: id,
-        status: state(&status),
+        status: state(&status, !ranges.is_empty()),
         filename: status.path.filename().to_string(),
         folder: status.path.folder_text(),
         total: total(&status),
@@ -180,6 +181,10 @@ pub(super) async fn complete(
     id: DocumentId,
     said: Completing,
 ) -> Result<Response, Problem> {
+    if said.on_conflict.is_some() && caller.has_upload_token() {
+        let message = "onConflict: the token of an upload does nothing to other documents";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
     let status = caller.account.status(id).await?;
     ended(&status)?;
     if status.phase != Phase::Uploading {
@@ -187,7 +192,7 @@ pub(super) async fn complete(
         compare(&said, &completion)?;
         return Ok((StatusCode::OK, Json(Shown::of_receipt(&completion.receipt))).into_response());
     }
-    let (_share, begun) = context.state.writers.open(&caller.account, id).await?;
+    let (_share, begun) = context.state.writers.open(&caller.account, id, Others::GoOn).await?;
     let (completion, code) = match begun {
         Begun::Uploading(mut upload) => {
             let request = CompleteRequest {
@@ -223,10 +228,15 @@ pub(super) async fn complete(
 /// Compares what a client says of a file with the document that it has become.
 fn compare(said: &Completing, completion: &Completion) -> Result<(), Problem> {
     let receipt = &completion.receipt;
+    if said.sha256.is_some() && receipt.sha256().is_none() {
+        let message = "sha256: the server does not know this hash of the document; say blake3";
+        return Err(Problem::new(StatusCode::CONFLICT, "bad_state", message));
+    }
     let is_other = said.blake3.is_some_and(|hash| hash != receipt.hash())
-        || said.sha256.zip(receipt.sha256()).is_some_and(|(said, is)| said != is);
+        || said.sha256.is_some_and(|hash| Some(hash) != receipt.sha256())
+        || said.size.is_some_and(|size| size != receipt.filesize());
     if is_other {
-        let message = "the document is complete, and its bytes have another hash";
+        let message = "the document is complete, and its bytes are other ones";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "hash_mismatch", message));
     }
     Ok(())
@@ -246,7 +256,12 @@ pub(super) async fn renew_token(
     caller: &Caller,
     id: DocumentId,
 ) -> Result<Response, Problem> {
-    ended(&caller.account.status(id).await?)?;
+    let status = caller.account.status(id).await?;
+    ended(&status)?;
+    if status.phase == Phase::Completed {
+        let message = "the upload is complete, so it needs no token";
+        return Err(Problem::new(StatusCode::CONFLICT, "bad_state", message));
+    }
     let (token, expires_at) = create::token(context, caller, id)?;
     let mut response = (StatusCode::CREATED, Json(Token { token, expires_at })).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -6,11 +6,12 @@
 
 use super::claims;
 use super::error::{KeyError, TokenError};
-use super::identity::Identity;
+use super::identity::{Identity, Verified};
 use super::{Tokens, signing_keys::SigningKey};
 use jsonwebtoken::{Algorithm, Header};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use towline_state::catalog::UserRef;
 use towline_types::{DocumentId, KeyId, Timestamp, TokenId, UserId};
 
 /// What the header says of its kind.
@@ -28,22 +29,25 @@ struct UploadClaims {
     exp: u64,
     /// When the token of the person ends, in seconds since 1970.
     until: u64,
-    /// The token of the person, where it has an id.
+    /// The token of the person: its key, its id where it has one, and when it was issued where the
+    /// server has issued it itself.
+    by_key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by_iat: Option<u64>,
 }
 
 /// What a token says that is good for one upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UploadToken {
-    /// Whose upload.
-    pub(crate) user: UserId,
     /// The upload.
     pub(crate) upload: DocumentId,
     /// When the token of the person ends: no token that is made from this one lasts longer.
     pub(crate) until: Timestamp,
-    /// What counts for the time and the rights of its bearer. Its token is the one of the person.
-    pub(crate) identity: Identity,
+    /// The token of the person, with the end of this one: user, token and key are looked at as for
+    /// the person, so that this one ends with it.
+    pub(crate) person: Verified,
 }
 
 /// Whether a token says that it is for one upload alone. Nothing is checked yet.
@@ -72,7 +76,9 @@ impl Tokens {
             iat: now.as_secs(),
             exp: expires_at.as_secs(),
             until: until.as_secs(),
+            by_key: person.key.to_string(),
             by: person.token.map(|id| id.to_string()),
+            by_iat: person.issued_at_secs.filter(|_| person.token.is_some()),
         };
         let keys = self.keys();
         let key = keys.signer();
@@ -106,18 +112,22 @@ impl Tokens {
         let (user, upload) = subject(&claims.sub).ok_or(TokenError::Bad)?;
         let by: Option<TokenId> =
             claims.by.map(|id| id.parse()).transpose().map_err(|_| TokenError::Bad)?;
+        let by_key: KeyId = claims.by_key.parse().map_err(|_| TokenError::Bad)?;
+        if !self.has_key(by_key) {
+            return Err(TokenError::UnknownKey);
+        }
         if self.clock.now().as_secs() >= claims.exp {
             return Err(TokenError::Expired);
         }
-        let identity = Identity {
-            user,
-            issued_at_secs: None,
+        let person = Verified {
+            user: UserRef::Number(user),
+            issued_at_secs: claims.by_iat,
             expires_at: Timestamp::from_secs(claims.exp),
             token: by,
             says_id: by.is_some(),
-            key: key.id(),
+            key: by_key,
         };
-        Ok(UploadToken { user, upload, until: Timestamp::from_secs(claims.until), identity })
+        Ok(UploadToken { upload, until: Timestamp::from_secs(claims.until), person })
     }
 }
 

@@ -10,6 +10,7 @@ mod kit;
 mod parallel_ranges;
 mod ranges;
 mod rufh;
+mod shares;
 mod tokens;
 mod tus;
 mod two_doors;

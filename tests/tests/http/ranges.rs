@@ -18,7 +18,7 @@ async fn ranges_in_order_become_the_document() {
         assert_eq!(document, (end == file.size()).then(|| upload.id.to_string()));
     }
     assert_eq!(tags[2], format!("\"b3-{}\"", file.hash()));
-    assert!(tags[0] != tags[1] && tags[0].starts_with("\"cv-"), "{tags:?}");
+    assert!(tags[0] != tags[1] && tags[0].starts_with("W/\"cv-"), "{tags:?}");
     server.site.assert_published(&server.user, "a.bin", &file);
     let shown = client.get(&upload.path).await.is(200).json();
     assert_eq!(shown["status"], "AVAILABLE", "{shown}");

@@ -152,3 +152,49 @@ async fn a_body_that_stops_is_refused_in_the_time_of_a_frame() {
     assert!(answer.contains("too_slow"), "{answer}");
     assert!(answer.contains("upload-offset: 10\r\n"), "{answer}");
 }
+
+/// The token of an upload does nothing to other documents, whatever its upload becomes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_an_upload_replaces_and_removes_nothing() {
+    let (server, client) = server().await;
+    let victim = client.begin("victim.txt", 3).await;
+    client.patch(&victim, 0, b"old").await.is(204);
+    let upload = client.begin("victim.txt", 3).await;
+    let of_upload = client.with_token(&upload.token);
+    let complete = format!("{}/complete", upload.path);
+    let replace = serde_json::json!({ "onConflict": "replace" });
+    assert_eq!(of_upload.post(&complete, &replace).await.is(403).problem(), "forbidden");
+    of_upload.patch(&upload, 0, b"new").await.is(204);
+    of_upload.send("DELETE", &upload.path, &[("tus-resumable", "1.0.0")], "").await.is(409);
+    of_upload.send("POST", &format!("{}/token", upload.path), &[], "").await.is(409);
+    let file = |bytes: &[u8]| towline_tests::test_file::TestFile { bytes: bytes.to_vec() };
+    server.site.assert_published(&server.user, "victim.txt", &file(b"old"));
+    server.site.assert_published(&server.user, "victim (1).txt", &file(b"new"));
+}
+
+/// The token of an upload ends with the key of the token with which it was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_an_upload_ends_with_the_key_of_the_person() {
+    use towline_tests::process::{output, towlined};
+    let (server, client) = server().await;
+    let key = async |arguments: &[&str]| {
+        let mut command = towlined();
+        command.arg("key").args(arguments).arg("--data-dir").arg(server.site.path());
+        let output = output(&mut command).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = key(&["list", "--json"]).await;
+    let first: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
+    let old = first["key"].as_str().or(first["key_id"].as_str()).expect("an id").to_owned();
+    key(&["add"]).await;
+    assert!(server.reload().token_keys.is_ok());
+    let upload = client.begin("a", 5000).await;
+    let of_upload = client.with_token(&upload.token);
+    of_upload.get(&upload.path).await.is(200);
+    key(&["retire", &old, "--now"]).await;
+    assert!(server.reload().token_keys.is_ok());
+    client.get(&upload.path).await.is(401);
+    of_upload.get(&upload.path).await.is(401);
+    of_upload.send("POST", &format!("{}/token", upload.path), &[], "").await.is(401);
+}
