@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-const BINARIES: [&str; 7] =
-    ["behaviour", "commands", "corpora", "faults", "model", "network", "torture"];
+const BINARIES: [&str; 8] =
+    ["behaviour", "commands", "corpora", "faults", "http", "model", "network", "torture"];
 
 /// The names in back quotes that begin with the name of a test binary: `faults::table::*`.
 pub fn named(text: &str) -> impl Iterator<Item = &str> {
