@@ -6,44 +6,23 @@
 //! the user whose turn it is. So a connection of one user does not wait for all connections of
 //! another.
 
-use std::collections::{HashMap, VecDeque};
+pub(crate) mod shared_room;
+
+use shared_room::{RoomPermit, RoomRequest, SharedRoom};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use tokio::sync::oneshot;
 use towline_types::UserId;
 use towline_types::block::BLOCK_SIZE_BYTES;
 
 /// All buffers of a server.
 #[derive(Debug)]
 pub struct BufferPool {
-    room: Mutex<Room>,
+    room: Arc<SharedRoom>,
     buffers: usize,
     /// Whole buffers that were given back. Their bytes are not cleared: to clear a MiB that is
     /// written over next would cost a pass over every byte.
     spare: Mutex<Vec<Box<[u8]>>>,
-}
-
-#[derive(Debug)]
-struct Room {
-    free_units: usize,
-    /// How many units one user may have.
-    user_units_max: usize,
-    users: HashMap<UserId, UserRoom>,
-    /// The users for whom a request waits. The next one whose turn it is comes first.
-    turns: VecDeque<UserId>,
-}
-
-#[derive(Debug, Default)]
-struct UserRoom {
-    taken_units: usize,
-    waiting: VecDeque<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    units: usize,
-    granted: oneshot::Sender<Permit>,
 }
 
 /// A buffer on loan. As a rule it holds one block, which is as much as the largest chunk,
@@ -52,15 +31,8 @@ struct Waiter {
 pub struct BlockBuffer {
     bytes: Box<[u8]>,
     filled: usize,
-    permit: Permit,
-}
-
-/// Units of the pool that are taken. When it is dropped, they are free.
-#[derive(Debug)]
-struct Permit {
     pool: Arc<BufferPool>,
-    user: UserId,
-    units: usize,
+    room: RoomPermit,
 }
 
 /// A place in the queue for a buffer; the buffer, when it is awaited. Dropped, the place is lost,
@@ -69,13 +41,8 @@ struct Permit {
 #[derive(Debug)]
 pub struct BufferRequest {
     bytes: usize,
-    granted: Granted,
-}
-
-#[derive(Debug)]
-enum Granted {
-    Now(Option<Permit>),
-    Later(oneshot::Receiver<Permit>),
+    pool: Arc<BufferPool>,
+    room: RoomRequest,
 }
 
 /// The unit in which memory is counted, in bytes.
@@ -98,11 +65,9 @@ impl BufferPool {
     /// A pool of that many buffers of [`WHOLE_BYTES`]. None of them is made yet.
     #[must_use]
     pub fn new(buffers: usize) -> Arc<Self> {
-        let free_units = buffers * UNITS as usize;
+        let units = buffers * UNITS as usize;
         // One buffer at least, or a user of a small pool would never get a whole one.
-        let user_units_max = (free_units / 2).max(UNITS as usize);
-        let (users, turns) = (HashMap::new(), VecDeque::new());
-        let room = Mutex::new(Room { free_units, user_units_max, users, turns });
+        let room = SharedRoom::new(units, (units / 2).max(UNITS as usize));
         Arc::new(Self { room, buffers, spare: Mutex::default() })
     }
 
@@ -115,114 +80,22 @@ impl BufferPool {
     /// A buffer of `bytes` bytes, at most a block, for data of that user, once the pool has room
     /// for it and it is the turn of the user.
     pub fn take(self: &Arc<Self>, user: UserId, bytes: usize) -> BufferRequest {
-        let units = units_of(bytes) as usize;
-        let mut room = self.room();
-        let granted = if room.grants(user, units) {
-            Granted::Now(Some(self.permit(user, units)))
-        } else {
-            let (granted, receiver) = oneshot::channel();
-            room.queue(user, Waiter { units, granted });
-            Granted::Later(receiver)
-        };
-        BufferRequest { bytes, granted }
+        let room = self.room.take(user, units_of(bytes) as usize);
+        BufferRequest { bytes, pool: Arc::clone(self), room }
     }
 
     /// A buffer of `bytes` bytes, if the pool has room for it now and no other task waits for room.
     pub fn try_take(self: &Arc<Self>, user: UserId, bytes: usize) -> Option<BlockBuffer> {
-        let units = units_of(bytes) as usize;
-        let is_granted = self.room().grants(user, units);
-        is_granted.then(|| BlockBuffer::of(bytes, self.permit(user, units)))
-    }
-
-    fn permit(self: &Arc<Self>, user: UserId, units: usize) -> Permit {
-        Permit { pool: Arc::clone(self), user, units }
-    }
-
-    /// Adds free units, and grants them to those whose turn it is.
-    fn give_back(self: &Arc<Self>, user: UserId, units: usize) {
-        let mut room = self.room();
-        room.free(user, units);
-        while let Some((user, Waiter { units, granted })) = room.next() {
-            if let Err(mut permit) = granted.send(self.permit(user, units)) {
-                // The request was given up.
-                permit.units = 0;
-                room.free(user, units);
-            }
-        }
+        let room = self.room.try_take(user, units_of(bytes) as usize)?;
+        Some(BlockBuffer::of(bytes, self, room))
     }
 
     fn free_units(&self) -> usize {
-        self.room().free_units
-    }
-
-    fn room(&self) -> MutexGuard<'_, Room> {
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+        self.room.free_units()
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Room {
-    /// Takes units for the user where that many are free, and no request waits for them.
-    fn grants(&mut self, user: UserId, units: usize) -> bool {
-        let taken = self.users.get(&user).map_or(0, |user| user.taken_units);
-        let may_have = units <= self.free_units
-            && taken + units <= self.user_units_max
-            && self.first().is_none();
-        if may_have {
-            self.free_units -= units;
-            self.users.entry(user).or_default().taken_units += units;
-        }
-        may_have
-    }
-
-    /// The first user in turn who may have more: the place in the queue, and how many units the
-    /// oldest request of that user needs.
-    fn first(&self) -> Option<(usize, usize)> {
-        let may_have_more = |user: &UserId| {
-            let own = self.users.get(user)?;
-            let units = own.waiting.front()?.units;
-            (own.taken_units + units <= self.user_units_max).then_some(units)
-        };
-        self.turns.iter().enumerate().find_map(|(at, user)| Some((at, may_have_more(user)?)))
-    }
-
-    fn queue(&mut self, user: UserId, waiter: Waiter) {
-        let own = self.users.entry(user).or_default();
-        if own.waiting.is_empty() {
-            self.turns.push_back(user);
-        }
-        own.waiting.push_back(waiter);
-    }
-
-    fn free(&mut self, user: UserId, units: usize) {
-        self.free_units += units;
-        if let Some(own) = self.users.get_mut(&user) {
-            own.taken_units -= units;
-            if own.taken_units == 0 && own.waiting.is_empty() {
-                self.users.remove(&user);
-            }
-        }
-    }
-
-    /// Takes units for the oldest request of the user whose turn it is. Where it needs more units
-    /// than are free, all wait for it.
-    fn next(&mut self) -> Option<(UserId, Waiter)> {
-        let (at, units) = self.first()?;
-        if units > self.free_units {
-            return None;
-        }
-        let user = self.turns.remove(at)?;
-        let own = self.users.get_mut(&user)?;
-        let waiter = own.waiting.pop_front()?;
-        own.taken_units += units;
-        self.free_units -= units;
-        if !own.waiting.is_empty() {
-            self.turns.push_back(user);
-        }
-        Some((user, waiter))
     }
 }
 
@@ -231,45 +104,23 @@ pub(crate) fn units_of(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(UNITS)
 }
 
-impl Permit {
-    /// Keeps that number of units, and gives the others back.
-    fn shrink(&mut self, kept: usize) {
-        let left = self.units.saturating_sub(kept);
-        self.units -= left;
-        self.pool.give_back(self.user, left);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.units > 0 {
-            self.pool.give_back(self.user, self.units);
-        }
-    }
-}
-
 impl Future for BufferRequest {
     type Output = BlockBuffer;
 
     /// # Panics
     /// Where the buffer was returned already.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<BlockBuffer> {
-        let permit = match &mut self.granted {
-            Granted::Now(permit) => permit.take().expect("a buffer is returned once"),
-            Granted::Later(receiver) => {
-                ready!(Pin::new(receiver).poll(context)).expect("the pool drops no waiter")
-            }
-        };
-        Poll::Ready(BlockBuffer::of(self.bytes, permit))
+        let permit = ready!(Pin::new(&mut self.room).poll(context));
+        Poll::Ready(BlockBuffer::of(self.bytes, &self.pool, permit))
     }
 }
 
 impl BlockBuffer {
-    fn of(length: usize, permit: Permit) -> Self {
+    fn of(length: usize, pool: &Arc<BufferPool>, room: RoomPermit) -> Self {
         let is_whole = length == WHOLE_BYTES;
-        let spare = if is_whole { permit.pool.spare().pop() } else { None };
+        let spare = if is_whole { pool.spare().pop() } else { None };
         let bytes = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
-        Self { bytes, filled: 0, permit }
+        Self { bytes, filled: 0, pool: Arc::clone(pool), room }
     }
 
     /// The bytes that were put into it.
@@ -294,19 +145,19 @@ impl BlockBuffer {
 
     /// How many units of the pool it takes.
     pub fn units(&self) -> u32 {
-        u32::try_from(self.permit.units).unwrap_or(UNITS)
+        u32::try_from(self.room.units()).unwrap_or(UNITS)
     }
 
     /// To be called when nothing more will be put into it: if it holds few bytes, they move to a
     /// buffer that just fits, and the rest of the memory is free for other buffers.
     pub fn pack(&mut self) {
         let kept = self.filled.div_ceil(UNIT_BYTES).max(1);
-        if self.filled > PACKED_BYTES_MAX || kept >= self.permit.units {
+        if self.filled > PACKED_BYTES_MAX || kept >= self.room.units() {
             return;
         }
         let packed = Box::from(self.bytes());
         self.give_back(packed, 0);
-        self.permit.shrink(kept);
+        self.room.shrink(kept);
     }
 
     fn is_whole(&self) -> bool {
@@ -320,8 +171,8 @@ impl BlockBuffer {
     fn give_back(&mut self, instead: Box<[u8]>, own: usize) {
         let is_whole = self.is_whole();
         let bytes = std::mem::replace(&mut self.bytes, instead);
-        let room = self.permit.pool.free_units() / UNITS as usize + own;
-        let mut spare = self.permit.pool.spare();
+        let room = self.pool.free_units() / UNITS as usize + own;
+        let mut spare = self.pool.spare();
         if is_whole && spare.len() < room {
             spare.push(bytes);
         }

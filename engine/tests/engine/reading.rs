@@ -242,6 +242,35 @@ async fn slow_readers_get_short_pieces_when_they_hold_most_of_their_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_whose_sessions_take_nothing_holds_up_no_read_of_another_user() {
+    let server = Server::new().await;
+    let bytes = file(9 * BLOCK + 5, 16);
+    let id = server.put("doc", &bytes).await.receipt.document_id();
+    let (bob, taken) = (server.account_of(bob()), file(20 * BLOCK, 17));
+    let begun = soon(bob.begin(new_upload("own", taken.len()))).await.unwrap();
+    let mut upload = crate::kit::uploading(begun);
+    for piece in crate::kit::pieces(0..taken.len()) {
+        let block = crate::kit::buffer(server.engine.buffers(), &taken[piece.clone()]).await;
+        soon(upload.write(offset(piece.start), block)).await.unwrap();
+    }
+    let own = soon(upload.complete(None)).await.unwrap().receipt.document_id();
+    // A short piece for each of them is more than all readers have.
+    let mut stalled = Vec::new();
+    for _ in 0..700 {
+        stalled.push(soon(server.account().read(ReadRequest::whole(id))).await.unwrap());
+    }
+    assert!(read(&bob, ReadRequest::whole(own)).await.unwrap() == taken);
+    // The room that the others give back goes to the one that is left.
+    let mut last = stalled.pop().expect("700 reads");
+    drop(stalled);
+    let mut found = Vec::new();
+    while let Some(piece) = soon(last.next()).await.unwrap() {
+        found.extend_from_slice(piece.bytes());
+    }
+    assert!(found == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_ends_with_its_session() {
     let server = Server::new().await;
     let bytes = file(20 * BLOCK, 9);
