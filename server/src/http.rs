@@ -31,30 +31,19 @@ mod tus;
 mod upload_headers;
 mod uploads;
 
-use state::HttpState;
-
+use crate::door::{Door, Serving, Stream};
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::tcp::Arrival;
-use std::future::Future;
-use std::pin::Pin;
+use state::HttpState;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
-
-/// A connection: plain or over TLS.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// The door of one server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct HttpDoor(Arc<HttpState>);
 
-type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl HttpDoor {
-    /// Serves one connection whose client speaks HTTP, until it ends.
-    pub(crate) fn serve(
+impl Door for HttpDoor {
+    fn serve(
         &self,
         stream: Box<dyn Stream>,
         arrival: Arrival,

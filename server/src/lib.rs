@@ -11,6 +11,7 @@ mod access;
 mod audit;
 pub mod cli;
 mod config;
+mod door;
 mod http;
 mod json_line;
 mod listener;

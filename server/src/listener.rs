@@ -1,7 +1,7 @@
 //! Accepts connections, up to a limit, tunes their sockets, and finds out by the first byte which
 //! protocol a client speaks.
 
-use crate::http::HttpDoor;
+use crate::door::Door;
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket;
@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_millis(250);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
-pub(crate) async fn run(listener: TcpListener, http: Option<HttpDoor>, shared: Arc<Shared>) {
+pub(crate) async fn run(listener: TcpListener, http: Option<Arc<dyn Door>>, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
@@ -68,7 +68,7 @@ async fn open_door(
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
-    http: Option<HttpDoor>,
+    http: Option<Arc<dyn Door>>,
     shared: Arc<Shared>,
 ) {
     let login_until = Instant::now() + shared.timings.login;

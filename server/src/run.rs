@@ -1,6 +1,7 @@
 //! A server from start to stop.
 
 use crate::audit::{AuditError, AuditLog};
+use crate::door::Door;
 use crate::http::HttpDoor;
 use crate::login_log::LoginLog;
 use crate::places::Places;
@@ -64,7 +65,7 @@ pub enum RunError {
 /// A server that has put everything in order and can take connections.
 pub struct Server {
     shared: Arc<Shared>,
-    http: Option<HttpDoor>,
+    http: Option<Arc<dyn Door>>,
 }
 
 /// Reads the server's certificate and the keys of tokens again while the server runs, and opens its
@@ -130,7 +131,7 @@ impl Server {
     /// the port has no such door. A program that never calls this has no HTTP in it.
     #[must_use]
     pub fn with_http(self) -> Self {
-        Self { http: Some(HttpDoor::default()), ..self }
+        Self { http: Some(Arc::new(HttpDoor::default())), ..self }
     }
 
     /// The fingerprint by which clients recognise this server.

@@ -2,8 +2,9 @@
 
 use super::client::{Client, Context};
 use super::guarded_stream::GuardedStream;
+use super::router;
 use super::state::HttpState;
-use super::{Stream, router};
+use crate::door::Stream;
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::tcp::Arrival;
