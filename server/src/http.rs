@@ -20,6 +20,7 @@ mod entity_tag;
 mod files;
 mod guarded_stream;
 mod item;
+mod json;
 mod problem;
 mod request_body;
 mod router;

@@ -92,7 +92,7 @@ pub use change::{Change, Changed, Op};
 pub use change_log::Delta;
 pub use checkpoint::Checkpoint;
 pub use cursor::{BadCursor, Cursor, LogHead};
-pub use description::Description;
+pub use description::{Description, METADATA_BYTES, TAG_BYTES, TAGS_MAX};
 pub use document::{Bytes, Document, FileStamp, NewDocument, OnConflict};
 pub use durable::DurableOffset;
 pub use ended_uploads::EndedKept;

@@ -19,12 +19,3 @@ pub const WRITERS_MAX: usize = 16;
 
 /// The target of a symbolic link: what Linux takes, without the byte that ends it.
 pub const LINK_TARGET_BYTES: usize = 4095;
-
-/// The tags of a document.
-pub const TAGS_MAX: usize = 64;
-
-/// One tag of a document.
-pub const TAG_BYTES: usize = 128;
-
-/// What a client says of a document that means something to itself alone.
-pub const METADATA_BYTES: usize = 4096;

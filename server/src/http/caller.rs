@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use towline_engine::{Account, AuditObserver, Origin};
+use towline_protocol::ErrorReply;
 use towline_protocol::limits::TOKEN_BYTES_MAX;
-use towline_protocol::{Code, ErrorReply};
 use towline_state::catalog::User;
 use towline_types::{DocumentId, Timestamp};
 
@@ -160,8 +160,10 @@ impl Caller {
     /// Waits until the user may be here no longer, and says why. Cancel-safe.
     pub(super) async fn ends(&self) -> Problem {
         self.access.ended.cancelled().await;
-        let unauthorized = || ErrorReply::new(Code::Unauthorized, "the access has ended");
-        self.access.problem.get().cloned().unwrap_or_else(unauthorized).into()
+        match self.access.problem.get() {
+            Some(error) => error.clone().into(),
+            None => Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the access has ended"),
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 use super::caller::Caller;
 use super::files::bad_cursor;
 use super::item::of_change;
+use super::json::Json;
 use super::problem::Problem;
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};

@@ -2,17 +2,16 @@
 
 use super::caller::Caller;
 use super::client::Context;
+use super::json::Json;
 use super::problem::Problem;
 use super::shown::{Shown, time_text};
 use super::state::{CHUNK_BYTES, UPLOAD_TOKEN_TTL};
-use axum::Json;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use towline_engine::{Begun, Length, NewUpload, SendingMode};
-use towline_state::catalog::{Description, NodeWish};
-use towline_types::limits::{TAG_BYTES, TAGS_MAX};
+use towline_state::catalog::{Description, NodeWish, TAG_BYTES, TAGS_MAX};
 use towline_types::{
     DocumentId, DocumentPath, FileHash, FileSize, ModifiedTime, Name, NodeId, OnConflict,
     PermissionBits, SecondDigest, Sha256Hash,

@@ -2,8 +2,8 @@
 
 use super::caller::Caller;
 use super::item::{Item, of_version};
+use super::json::Json;
 use super::problem::Problem;
-use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer};

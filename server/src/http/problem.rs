@@ -2,7 +2,7 @@
 //! of the other doors. The one place of this door that gives a rejection its number.
 
 use super::item::Item;
-use axum::Json;
+use super::json::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;

@@ -2,11 +2,11 @@
 
 use super::caller::Caller;
 use super::client::Context;
+use super::json::Json;
 use super::problem::Problem;
 use super::shared_writers::Others;
 use super::shown::{AVAILABLE, Shown, time_text};
 use super::{create, entity_tag, upload_headers};
-use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};

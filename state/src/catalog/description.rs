@@ -7,6 +7,15 @@ use super::{Catalog, Reply};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use towline_types::{DocumentId, Sha256Hash};
 
+/// The most tags of a document.
+pub const TAGS_MAX: usize = 64;
+
+/// The longest tag, in bytes.
+pub const TAG_BYTES: usize = 128;
+
+/// The longest [metadata](Description::metadata), in bytes.
+pub const METADATA_BYTES: usize = 4096;
+
 /// See the module's description.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Description {
@@ -15,7 +24,7 @@ pub struct Description {
     /// Words by which the client finds the document again.
     pub tags: Vec<String>,
     /// A text that means something to the client alone, at most
-    /// [`METADATA_BYTES`](towline_types::limits::METADATA_BYTES) long.
+    /// [`METADATA_BYTES`] long.
     pub metadata: Option<String>,
 }
 

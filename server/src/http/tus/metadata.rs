@@ -5,7 +5,7 @@ use super::super::problem::Problem;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use towline_types::limits::METADATA_BYTES;
+use towline_state::catalog::METADATA_BYTES;
 use towline_types::{BadName, Name};
 
 /// See the module's description.
