@@ -4,6 +4,7 @@
 use super::config_folder::config_folder;
 use super::error::CliError;
 use super::known_servers::KnownServers;
+use super::named_servers::NamedServers;
 use super::private_file;
 use super::runtime::block_on;
 use crate::address::ServerAddress;
@@ -34,7 +35,7 @@ pub(super) fn join(line: &JoinLine) -> Result<JoinedServer, CliError> {
         return Err(CliError::new(Exit::Refused, "there is no home folder for the token"));
     };
     let folder = folder.join("joined");
-    let addresses = addresses(line)?;
+    let addresses = free_addresses(line)?;
     let token_file = folder.join(format!("{}.token", mark(line)));
     remove_old(&folder);
     if std::fs::metadata(&token_file).is_ok_and(|about| about.len() > 0) {
@@ -58,7 +59,7 @@ pub(super) fn join(line: &JoinLine) -> Result<JoinedServer, CliError> {
 /// is sent; the secret stays good. Blocks.
 pub(super) fn found(line: &JoinLine) -> Result<ServerAddress, CliError> {
     let mut errors = Vec::new();
-    for address in addresses(line)? {
+    for address in free_addresses(line)? {
         let client = Client::without_token(address.clone());
         let asked = block_on(client.security(Security::UnknownKey).key_of_server())?;
         match asked {
@@ -136,6 +137,29 @@ fn remove_old(folder: &Path) {
 /// The addresses of a line, the one to be tried first in front.
 pub(super) fn addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
     line.addresses.iter().map(address).collect()
+}
+
+/// The addresses of a line, without those at which a named server has another key. The token of a
+/// named server goes to whoever has the key that is known for its address: a line does not change
+/// that key.
+fn free_addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
+    let (named, known) = (NamedServers::of_person()?, KnownServers::of_person());
+    let (mut free, mut taken) = (Vec::new(), None);
+    for server in addresses(line)? {
+        let is_named = named.as_ref().is_some_and(|named| named.meant_by(&server).is_some());
+        let key = known.as_ref().and_then(|known| known.key_of(&server).ok().flatten());
+        match key.filter(|key| is_named && *key != line.fingerprint) {
+            Some(expected) => {
+                let found = line.fingerprint;
+                taken.get_or_insert(Failure::KeyChanged { server, expected, found });
+            }
+            None => free.push(server),
+        }
+    }
+    match taken {
+        Some(failure) if free.is_empty() => Err(failure.into()),
+        _ => Ok(free),
+    }
 }
 
 fn address(typed: &JoinAddress) -> Result<ServerAddress, CliError> {

@@ -309,3 +309,33 @@ async fn a_put_by_a_line_that_was_interrupted_goes_on_with_the_same_line() {
     assert_eq!(tokens(&site).await, 1);
     server.gone().await;
 }
+
+/// Whoever has the address of a named server now, and hands out a line for it, gets neither the key of
+/// that name nor its token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_does_not_change_the_key_of_a_named_server() {
+    let site = Site::new();
+    let user = site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let person = Person::new(&site, &user, &server, "home");
+    person.cli.write("a.bin", &TestFile::new(1000, 978));
+    let own = line(&site, &[]).await;
+    person.types(&["login", &own, "--as", "nas"]).await.assert_done();
+    let known = fs::read_to_string(person.setting("known_servers")).unwrap();
+    server.signal(Signal::TERM);
+    assert!(server.ended().await.success());
+
+    let others = Site::new();
+    others.add_user("ada").await;
+    let _other = Launch::over(&others).listen(server.address()).start().await;
+    let theirs = line(&others, &[]).await;
+    let before = tokens(&others).await;
+    for command in [&["put", "a.bin", "--to", &theirs][..], &["resume", "--all", "--to", &theirs]] {
+        let refused = person.types(command).await;
+        refused.assert_code(1);
+        assert!(refused.err.contains("is not the server that it has to be"), "{refused:?}");
+    }
+    assert_eq!(tokens(&others).await, before, "the line is still good");
+    assert_eq!(fs::read_to_string(person.setting("known_servers")).unwrap(), known);
+    person.types(&["put", "a.bin", "--to", "nas"]).await.assert_code(1);
+}
