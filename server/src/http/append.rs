@@ -6,6 +6,7 @@ use super::content_digest::Checker;
 use super::problem::Problem;
 use super::request_body::{Cut, RequestBody};
 use super::shared_writers::Others;
+use axum::http::StatusCode;
 use towline_engine::{
     Begun, Completion, Length, Position, Rejection, RejectionKind, RequestEnd, Status, UploadHandle,
 };
@@ -28,7 +29,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// What becomes of other requests where this one begins at the first byte that is missing: where
-    /// bytes are there that nobody vouches for yet, they belong to an earlier try of this request.
+    /// bytes have come that are not confirmed yet, they belong to an earlier try of this request.
     pub(super) fn others(status: &Status, start: Offset) -> Others {
         let Position { received, durable, .. } = status.position;
         if start == durable.get() && received > start { Others::End } else { Others::GoOn }
@@ -38,7 +39,7 @@ impl Incoming {
 /// What ends an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Completes {
-    /// The last byte of the file, whoever brings it.
+    /// The last byte of the file, in whichever request it comes.
     WithLastByte,
     /// This request: its last byte is the last one of the file.
     WithRequest,
@@ -59,6 +60,16 @@ pub(super) enum Failed {
     Problem(Problem),
     /// The client is gone.
     Gone,
+}
+
+impl Failed {
+    /// The answer. A client that is gone does not read it.
+    pub(super) fn problem(self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem,
+            Self::Gone => Problem::new(StatusCode::BAD_REQUEST, "gone", "the request was cut off"),
+        }
+    }
 }
 
 impl<T: Into<Problem>> From<T> for Failed {

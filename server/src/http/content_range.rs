@@ -6,11 +6,12 @@ use super::client::Context;
 use super::content_digest::Checker;
 use super::problem::Problem;
 use super::request_body::RequestBody;
+use super::upload_headers::no_content;
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use super::{entity_tag, state};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use headers::HeaderMapExt as _;
 use std::ops::Range;
 use towline_engine::{Completion, Phase, Status};
@@ -112,15 +113,8 @@ pub(super) async fn patch(
             let status = caller.account.status_when_durable(id).await?;
             Err(problem.at(next_offset(&status)))
         }
-        // Nobody reads the answer.
-        Err(Failed::Gone) => Err(Problem::new(StatusCode::BAD_REQUEST, "gone", "cut off")),
+        Err(gone) => Err(gone.problem()),
     }
-}
-
-fn no_content(offset: Offset) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert("upload-offset", HeaderValue::from(offset.get()));
-    response
 }
 
 /// The answer to the request that brought the last bytes.

@@ -103,10 +103,7 @@ pub(super) async fn create(
         Err(failed) => {
             // The client has not heard where the upload is.
             let _ = caller.account.cancel(id).await;
-            return Err(match failed {
-                Failed::Problem(problem) => problem,
-                Failed::Gone => gone(),
-            });
+            return Err(failed.problem());
         }
     };
     let headers = response.headers_mut();
@@ -191,19 +188,11 @@ pub(super) async fn patch(
 
 /// What a client is told whose bytes were not taken, or not all of them.
 async fn told(caller: &Caller, id: DocumentId, failed: Failed) -> Problem {
-    let problem = match failed {
-        Failed::Problem(problem) => problem,
-        Failed::Gone => gone(),
-    };
+    let problem = failed.problem();
     match caller.account.status_when_durable(id).await {
         Ok(status) => problem.at(next_offset(&status)),
         Err(_) => problem,
     }
-}
-
-/// Nobody reads this answer.
-fn gone() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "gone", "the request was cut off")
 }
 
 fn stored(code: StatusCode, id: DocumentId, completion: &Completion) -> Response {

@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::shared_writers::Others;
 use super::shown::LAST_MS;
-use super::upload_headers;
+use super::upload_headers::{self, no_content};
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -159,10 +159,7 @@ pub(super) async fn create(
                 Err(failed) => {
                     // The client has not heard where the upload is.
                     let _ = caller.account.cancel(id).await;
-                    return Err(match failed {
-                        Failed::Problem(problem) => problem,
-                        Failed::Gone => gone(),
-                    });
+                    return Err(failed.problem());
                 }
             }
         }
@@ -284,7 +281,7 @@ pub(super) async fn patch(
             let status = caller.account.status_when_durable(id).await?;
             Err(problem.at(next_offset(&status)))
         }
-        Err(Failed::Gone) => Err(gone()),
+        Err(gone) => Err(gone.problem()),
     }
 }
 
@@ -315,12 +312,6 @@ async fn refuse_removed(caller: &Caller, id: DocumentId, status: &Status) -> Res
     }
     let message = "the file was removed, or has another version now";
     Err(Problem::new(StatusCode::GONE, "cancelled", message))
-}
-
-fn no_content(offset: Offset) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert("upload-offset", HeaderValue::from(offset.get()));
-    response
 }
 
 /// The answer to the request that brought the last bytes.
@@ -387,9 +378,4 @@ fn no_bytes() -> Problem {
 fn too_long() -> Problem {
     let message = "the bytes reach beyond the length of the upload";
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "size_exceeded", message)
-}
-
-/// Nobody reads this answer.
-fn gone() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "gone", "the request was cut off")
 }

@@ -1,7 +1,8 @@
 //! The headers that tell how far an upload is, alike in every dialect.
 
 use super::client::Context;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use towline_types::{FileSize, Offset};
 
 /// Says whether an upload is complete; a request with it is one of the IETF's dialect.
@@ -22,4 +23,11 @@ pub(super) fn limits(context: &Context, headers: &mut HeaderMap) {
     if let Ok(limit) = HeaderValue::try_from(limit) {
         headers.insert("upload-limit", limit);
     }
+}
+
+/// The answer to a request whose bytes were taken: the upload goes on at `offset`.
+pub(super) fn no_content(offset: Offset) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert("upload-offset", HeaderValue::from(offset.get()));
+    response
 }
