@@ -50,6 +50,19 @@ use towline_state::catalog::{
 use towline_state::state_file::StateFile;
 use towline_types::{JoinHash, StoreId, Timestamp, TokenId, UserId};
 
+/// Why a store takes no uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unready {
+    /// A write has failed, so nothing more is written until the server starts anew.
+    #[error(
+        "a write to the disk has failed; files can be read, and nothing is written until the server is started again"
+    )]
+    ReadOnly,
+    /// The catalog does not answer.
+    #[error("the catalog does not answer")]
+    Catalog,
+}
+
 /// Why an engine does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -229,6 +242,22 @@ impl Engine {
     pub fn figures(&self) -> Figures {
         let shared = &self.0.shared;
         shared.metrics.figures(standing::of(shared))
+    }
+
+    /// Whether the store takes uploads now: its volume has had no failed write, and its catalog
+    /// answers. Waits for the catalog; cancel-safe.
+    ///
+    /// # Errors
+    /// Why it takes none.
+    pub async fn ready(&self) -> Result<(), Unready> {
+        let shared = &self.0.shared;
+        if shared.storage.latch().is_closed() || shared.catalog.is_read_only() {
+            return Err(Unready::ReadOnly);
+        }
+        match shared.catalog.standing(UserRef::Number(UserId::MIN), None).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Unready::Catalog),
+        }
     }
 
     /// The clock of this engine.

@@ -104,7 +104,7 @@ pub use command::{
 };
 pub use config::{Durability, EngineConfig, EngineLimits, EngineTimings, Keep};
 pub use data_source::{DataSource, Pulled};
-pub use engine::{Engine, OpenError, ShutdownError};
+pub use engine::{Engine, OpenError, ShutdownError, Unready};
 pub use event::{
     Answer, Event, EventKind, EventReceiver, Found, Grant, GrantedBy, Opened, Position, ReadEvent,
     Status, Tag,

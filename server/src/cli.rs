@@ -7,6 +7,7 @@ mod documents;
 mod expire;
 mod first_start;
 mod group_access;
+mod http_args;
 mod join;
 mod keep;
 mod key;
@@ -35,6 +36,7 @@ pub use backup::BackupArgs;
 pub use check_config::CheckConfigArgs;
 pub use documents::DocumentsArgs;
 pub use expire::ExpireArgs;
+pub use http_args::HttpArgs;
 pub use join::JoinArgs;
 pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
 pub use key::KeyArgs;
@@ -61,6 +63,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use confinement::{Confinement, NotConfined};
 use group_access::GroupAccess;
+use http_args::{FramesAlone, HttpListeners, MoreDoors};
 use service_manager::ServiceManager;
 use settings::Settings;
 use std::ffi::OsString;
@@ -152,7 +155,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     GroupAccess::default().apply();
     let before = &arguments.serve;
     let done = match &arguments.command {
-        None => serve_with(before, Server::with_http).map(|()| true),
+        None => serve_with::<HttpListeners>(before).map(|()| true),
         Some(Command::CheckConfig(check)) => check_config::run(check, before),
         Some(Command::Status(status)) => {
             status::run(status, &status.store.or(before)).map(|()| true)
@@ -219,20 +222,22 @@ const LAST_THREADS: Duration = Duration::from_millis(300);
 /// # Errors
 /// Where the server cannot start, or cannot write down what it knows at the end.
 pub fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
-    serve_with(arguments, |server| server)
+    serve_with::<FramesAlone>(arguments)
 }
 
-/// The same with the doors that `open_doors` adds to the server.
-fn serve_with(
-    arguments: &ServeArgs,
-    open_doors: impl FnOnce(Server) -> Server,
-) -> anyhow::Result<()> {
-    let Settings { listen, config, log_format, group_access, run_as, confines } =
+/// The same with more doors.
+fn serve_with<D: MoreDoors>(arguments: &ServeArgs) -> anyhow::Result<()> {
+    let Settings { listen, config, http_ports, log_format, group_access, run_as, confines } =
         arguments.settings()?;
     group_access.apply();
     let bound = listen.bind().and_then(|listener| {
-        run_as.apply(listener.local_addr()?)?;
-        Ok(listener)
+        let doors = D::bind(&http_ports)?;
+        let more = doors.addresses()?;
+        let all: Vec<_> = std::iter::once(listener.local_addr()?)
+            .chain(more.iter().map(|(_, address)| *address))
+            .collect();
+        run_as.apply(&all)?;
+        Ok((listener, doors, more))
     });
     let confined = match &bound {
         Ok(_) if confines => Confinement::of(&config).apply(),
@@ -240,7 +245,7 @@ fn serve_with(
     };
     // From here on there are threads.
     log::begin(log_format);
-    let listener = bound?;
+    let (listener, doors, more) = bound?;
     let is_confined = tell(confined);
     if let Some(warning) = run_as.warning() {
         tracing::warn!("{warning}");
@@ -257,7 +262,7 @@ fn serve_with(
         let started = Started::of(&config, address, is_confined);
         let audit_log = config.audit.as_ref().and_then(|file| std::path::absolute(&file.path).ok());
         let server = tokio::select! {
-            server = Server::open(config) => open_doors(server?),
+            server = Server::open(config) => doors.open(server?)?,
             // What is put in order at a start may be cut off at any time (P4).
             () = stop.asked() => return Ok(()),
         };
@@ -281,6 +286,9 @@ fn serve_with(
         let mut out = std::io::stdout();
         // Whoever started us may have closed its end; serving matters more.
         let _ = writeln!(out, "listening on {address}\n{about}\nkey {fingerprint}");
+        for (what, address) in more {
+            let _ = writeln!(out, "{what} on {address}");
+        }
         if let Some(welcome) = welcome {
             let _ = write!(out, "{welcome}");
         }

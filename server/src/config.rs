@@ -1,6 +1,7 @@
 //! What a server is told before it starts.
 
 use crate::audit::AuditFile;
+use crate::http_config::HttpConfig;
 use crate::places::PlaceLimits;
 use crate::tls::TlsFiles;
 use crate::token::TrustedProvider;
@@ -26,6 +27,8 @@ pub struct Config {
     pub provider: Option<TrustedProvider>,
     /// Where it is recorded who does what; `None` for no such record.
     pub audit: Option<AuditFile>,
+    /// What the HTTP door is told, where the server has one.
+    pub http: HttpConfig,
 }
 
 /// What is bounded in time, on each connection.
@@ -58,6 +61,7 @@ impl Config {
             allow_plaintext: false,
             provider: None,
             audit: None,
+            http: HttpConfig::default(),
         }
     }
 }

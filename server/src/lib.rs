@@ -13,6 +13,7 @@ pub mod cli;
 mod config;
 mod door;
 mod http;
+mod http_config;
 mod json_line;
 mod listener;
 mod listening;
@@ -34,6 +35,10 @@ mod user_numbers;
 
 pub use audit::{AuditError, AuditFile};
 pub use config::{Config, Timings};
+pub use http_config::{
+    AddressRange, AllowedOrigins, BadAddressRange, BadOrigin, HttpConfig, OriginArgument,
+    PageOrigin, TrustedProxies,
+};
 pub use log::LogFormat;
 pub use own_addresses::own_addresses;
 pub use places::PlaceLimits;

@@ -1,22 +1,22 @@
 //! Accepts connections, up to a limit, tunes their sockets, and finds out by the first byte which
 //! protocol a client speaks.
 
-use crate::door::Door;
+use crate::door::{Doors, Opened, is_http};
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket;
 use crate::tcp::{Arrival, Privacy, crowded, session};
 use crate::tls;
 use socket2::{SockRef, TcpKeepalive};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::join;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, join};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use towline_engine::log::Limiter;
-use towline_protocol::{Code, Reply, frame};
+use towline_protocol::{Code, ErrorReply, Reply, frame};
 
 /// How long the listener rests after an error (no descriptors left, for example); connections
 /// that are open go on.
@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_millis(250);
 const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Takes connections until the server stops.
-pub(crate) async fn run(listener: TcpListener, http: Option<Arc<dyn Door>>, shared: Arc<Shared>) {
+pub(crate) async fn run(listener: TcpListener, doors: Doors, shared: Arc<Shared>) {
     let (full, failing) = (Limiter::default(), Limiter::default());
     loop {
         // Cancel-safe: a connection not accepted stays in the backlog.
@@ -37,7 +37,11 @@ pub(crate) async fn run(listener: TcpListener, http: Option<Arc<dyn Door>>, shar
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(place) = shared.places.enter(peer.ip()) else {
+                let entered = match shared.http.proxies.has(peer.ip()) {
+                    true => shared.places.enter_from_proxy(peer.ip()),
+                    false => shared.places.enter(peer.ip()),
+                };
+                let Some(place) = entered else {
                     if let Some(others) = full.due(()) {
                         tracing::warn!(%peer, others, "too many connections; one was turned away");
                     }
@@ -47,8 +51,8 @@ pub(crate) async fn run(listener: TcpListener, http: Option<Arc<dyn Door>>, shar
                 if let Err(error) = tune(&stream) {
                     tracing::debug!(%peer, %error, "the socket could not be tuned");
                 }
-                let (here, http) = (Arc::clone(&shared), http.clone());
-                shared.connections.spawn(open_door(stream, peer, place, http, here));
+                let (here, doors) = (Arc::clone(&shared), doors.clone());
+                shared.connections.spawn(open_door(stream, peer, place, doors, here));
             }
             Err(error) => {
                 if let Some(others) = failing.due(()) {
@@ -68,7 +72,7 @@ async fn open_door(
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
-    http: Option<Arc<dyn Door>>,
+    doors: Doors,
     shared: Arc<Shared>,
 ) {
     let login_until = Instant::now() + shared.timings.login;
@@ -80,7 +84,8 @@ async fn open_door(
         () = place.has_to_leave() => return turn_away(&stream, shared.places.all()),
     };
     // Where no byte came in time, the session refuses the login for that reason.
-    let is_tls = matches!(peeked, Ok(Ok(1))) && first == [TLS_HANDSHAKE];
+    let first = matches!(peeked, Ok(Ok(1))).then_some(first[0]);
+    let is_tls = first == Some(TLS_HANDSHAKE);
     let is_private = is_tls || is_of_this_machine(&stream, peer);
     let halves = match socket::halves(stream) {
         Ok(halves) => halves,
@@ -93,10 +98,13 @@ async fn open_door(
     };
     let arrival = Arrival { peer, login_until, privacy, is_tls };
     if !is_tls {
-        let (reader, writer) = halves;
-        return match http.filter(|_| is_http(first[0])) {
-            Some(door) => door.serve(Box::new(join(reader, writer)), arrival, place, shared).await,
-            None => session::serve(reader, writer, arrival, place, shared).await,
+        let (reader, mut writer) = halves;
+        return match doors.for_first(first) {
+            Opened::Http(door) => {
+                door.serve(Box::new(join(reader, writer)), arrival, place, shared).await;
+            }
+            Opened::Frames => session::serve(reader, writer, arrival, place, shared).await,
+            Opened::None => say_http_alone(&mut writer).await,
         };
     }
     let accepted = tokio::select! {
@@ -105,19 +113,18 @@ async fn open_door(
         () = place.has_to_leave() => return,
     };
     match accepted {
-        Ok(Ok((mut reader, writer))) => {
+        Ok(Ok((mut reader, mut writer))) => {
             let first = tokio::select! {
                 first = timeout_at(login_until, reader.first_byte()) => first,
                 () = shared.stopping.cancelled() => return,
                 () = place.has_to_leave() => return,
             };
-            // Where no byte came in time, the session refuses the login for that reason.
-            let is_http = matches!(first, Ok(Ok(Some(byte))) if is_http(byte));
-            match http.filter(|_| is_http) {
-                Some(door) => {
+            match doors.for_first(first.ok().and_then(Result::ok).flatten()) {
+                Opened::Http(door) => {
                     door.serve(Box::new(join(reader, writer)), arrival, place, shared).await;
                 }
-                None => session::serve(reader, writer, arrival, place, shared).await,
+                Opened::Frames => session::serve(reader, writer, arrival, place, shared).await,
+                Opened::None => say_http_alone(&mut writer).await,
             }
         }
         Ok(Err(error)) => {
@@ -128,11 +135,19 @@ async fn open_door(
     }
 }
 
-/// Whether a connection that begins with that byte is one of HTTP: methods are words in capital
-/// letters.
-const fn is_http(first: u8) -> bool {
-    first.is_ascii_uppercase()
+/// Tells a client of the TCP door that this port has none, if the message can be written at once.
+async fn say_http_alone(writer: &mut (impl AsyncWrite + Unpin)) {
+    let message = "this port serves HTTP alone; frames are served at the server's other address";
+    let error = ErrorReply::new(Code::BadRequest, message);
+    let _ = timeout(SAID_WITHIN, async {
+        writer.write_all(&frame::control(&Reply::Error(error))).await?;
+        writer.shutdown().await
+    })
+    .await;
 }
+
+/// How long a client that is turned away has to take the message.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether the connection stays on this machine: the client has a loopback address, or the address
 /// of the server itself.
@@ -144,10 +159,21 @@ fn is_of_this_machine(stream: &TcpStream, peer: SocketAddr) -> bool {
 /// Tells the client that there are too many connections, if the socket takes the message at once.
 /// The caller closes the connection.
 fn turn_away(stream: &TcpStream, connections: usize) {
-    let mut error = crowded();
-    error.max = Some(connections as u64);
-    let _ = stream.try_write(&frame::control(&Reply::Error(error)));
+    let socket = SockRef::from(stream);
+    let mut first = [0];
+    let speaks_http = matches!((&*socket).read(&mut first), Ok(1)) && is_http(first[0]);
+    if speaks_http {
+        let _ = (&*socket).write(HTTP_CROWDED);
+    } else {
+        let mut error = crowded();
+        error.max = Some(connections as u64);
+        let _ = (&*socket).write(&frame::control(&Reply::Error(error)));
+    }
 }
+
+/// The same in the words of HTTP.
+const HTTP_CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n\
+                              Content-Length: 0\r\nConnection: close\r\n\r\n";
 
 fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;

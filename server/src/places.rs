@@ -145,10 +145,20 @@ impl Places {
     /// A place for a connection from that address; `None` where all places are taken. Another
     /// stranger may have to leave for it.
     pub(crate) fn enter(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let address = Address::of(ip);
+        self.enter_among(Address::of(ip), self.limits.strangers_per_address)
+    }
+
+    /// The same for a connection from a trusted proxy, which has clients of many addresses behind
+    /// it: it has no limit of its own.
+    pub(crate) fn enter_from_proxy(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        self.enter_among(Address::of(ip), usize::MAX)
+    }
+
+    /// A place for a stranger of an address that may have so many of them.
+    fn enter_among(self: &Arc<Self>, address: Address, max: usize) -> Option<Place> {
         let mut state = self.state();
         let of_address = state.strangers.get(&address).map_or(0, VecDeque::len);
-        if of_address >= self.limits.strangers_per_address {
+        if of_address >= max {
             state.make_oldest_leave(address);
         } else if state.strangers_count >= self.limits.strangers() {
             let most = state.strangers.iter().max_by_key(|(_, strangers)| strangers.len());
@@ -326,6 +336,14 @@ mod tests {
         let state = places.state();
         assert!(state.strangers.is_empty() && state.users.is_empty());
         assert_eq!((state.strangers_count, state.users_count), (0, 0));
+    }
+
+    #[test]
+    fn a_trusted_proxy_has_no_limit_of_its_own() {
+        let places = places(100, 3, 10);
+        let proxied: Vec<_> =
+            (0..20).map(|_| places.enter_from_proxy(ip("10.0.0.1")).unwrap()).collect();
+        assert!(!proxied.iter().any(leaves));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A server from start to stop.
 
 use crate::audit::{AuditError, AuditLog};
-use crate::door::Door;
-use crate::http::HttpDoor;
+use crate::door::{Door, Doors, Monitor};
+use crate::http::{HttpDoor, HttpMonitor};
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,7 +66,18 @@ pub enum RunError {
 /// A server that has put everything in order and can take connections.
 pub struct Server {
     shared: Arc<Shared>,
-    http: Option<Arc<dyn Door>>,
+    http: HttpPlace,
+    monitor: Option<(TcpListener, Box<dyn Monitor>)>,
+}
+
+/// Where clients of HTTP are served.
+enum HttpPlace {
+    /// Nowhere.
+    Closed,
+    /// At the port of the TCP door.
+    SamePort(Arc<dyn Door>),
+    /// At a port of their own, and there alone.
+    OwnPort(TcpListener, Arc<dyn Door>),
 }
 
 /// Reads the server's certificate and the keys of tokens again while the server runs, and opens its
@@ -124,14 +136,28 @@ impl Server {
         let runtime = Handle::current();
         let opening = tokio::task::spawn_blocking(move || open(config, &runtime));
         let shared = Arc::new(opening.await.map_err(|_| RunError::Panicked)??);
-        Ok(Self { shared, http: None })
+        Ok(Self { shared, http: HttpPlace::Closed, monitor: None })
     }
 
     /// The same server, which serves clients that speak HTTP as well. Without this they are told that
     /// the port has no such door. A program that never calls this has no HTTP in it.
     #[must_use]
     pub fn with_http(self) -> Self {
-        Self { http: Some(Arc::new(HttpDoor::default())), ..self }
+        Self { http: HttpPlace::SamePort(Arc::new(HttpDoor::default())), ..self }
+    }
+
+    /// The same server, which serves clients that speak HTTP on a port of their own, and on that one
+    /// alone.
+    #[must_use]
+    pub fn with_http_on(self, listener: TcpListener) -> Self {
+        Self { http: HttpPlace::OwnPort(listener, Arc::new(HttpDoor::default())), ..self }
+    }
+
+    /// The same server, which tells programs that watch over it how it is: `GET /healthz`, `/readyz`
+    /// and `/metrics`. Whoever reaches that port needs no token, so it belongs on loopback.
+    #[must_use]
+    pub fn with_monitor(self, listener: TcpListener) -> Self {
+        Self { monitor: Some((listener, Box::new(HttpMonitor))), ..self }
     }
 
     /// The fingerprint by which clients recognise this server.
@@ -159,7 +185,7 @@ impl Server {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), RunError> {
-        let Self { shared, http } = self;
+        let Self { shared, http, monitor } = self;
         if let Some(audit) = &shared.audit {
             audit.server("start");
         }
@@ -168,7 +194,19 @@ impl Server {
             tokio::spawn(async move { shared.logins.run().await })
         };
         let status = tokio::spawn(answer_questions(Arc::clone(&shared)));
-        let listening = tokio::spawn(listener::run(listener, http, Arc::clone(&shared)));
+        let mut listening = JoinSet::new();
+        let doors = match http {
+            HttpPlace::Closed => Doors::Frames,
+            HttpPlace::SamePort(door) => Doors::Both(door),
+            HttpPlace::OwnPort(own, door) => {
+                listening.spawn(listener::run(own, Doors::Http(door), Arc::clone(&shared)));
+                Doors::Frames
+            }
+        };
+        listening.spawn(listener::run(listener, doors, Arc::clone(&shared)));
+        if let Some((listener, monitor)) = monitor {
+            listening.spawn(monitor.run(listener, Arc::clone(&shared)));
+        }
         let is_alone = tokio::select! {
             () = shutdown => true,
             () = shared.engine.lock_removed() => false,
@@ -179,7 +217,7 @@ impl Server {
         shared.engine.begin_shut_down();
         shared.stopping.cancel();
         let enough = Instant::now() + shared.timings.stop;
-        let _ = listening.await;
+        listening.join_all().await;
         shared.connections.close();
         // Connections close their sessions, which pause their uploads. The engine says so in the log
         // where they do not end in time: it waits for what they have left.
@@ -221,7 +259,8 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     for fault in faults {
         tracing::warn!("{fault}");
     }
-    let Config { mut engine, places, timings, tls, allow_plaintext, provider, audit } = config;
+    let Config { mut engine, places, timings, tls, allow_plaintext, provider, audit, http } =
+        config;
     let audit = audit.map(|file| AuditLog::open(file, &engine.data_dir, engine.strict_modes));
     let audit = audit.transpose()?;
     engine.audit = audit.clone().map(|audit| audit as Arc<dyn AuditObserver>);
@@ -242,6 +281,7 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
         tls,
         allow_plaintext,
         logins: LoginLog::new(audit.clone()),
+        http,
         audit,
         connections: TaskTracker::new(),
         stopping: CancellationToken::new(),

@@ -2,6 +2,7 @@
 
 use crate::Timings;
 use crate::audit::AuditLog;
+use crate::http_config::HttpConfig;
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::tls::TlsIdentity;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     /// Whether other machines may connect without TLS.
     pub(crate) allow_plaintext: bool,
     pub(crate) logins: LoginLog,
+    pub(crate) http: HttpConfig,
     pub(crate) audit: Option<Arc<AuditLog>>,
     /// The connections.
     pub(crate) connections: TaskTracker,

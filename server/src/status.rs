@@ -2,7 +2,9 @@
 //! folder, as one JSON object to each connection.
 
 mod answer;
+mod answer_maker;
 mod socket;
 
 pub(crate) use answer::{Answer, Figure, Said};
+pub(crate) use answer_maker::AnswerMaker;
 pub(crate) use socket::{StatusSocket, ask};

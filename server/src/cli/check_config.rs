@@ -1,5 +1,6 @@
 //! `towlined check-config`: what a start would find wrong, all of it, without a start.
 
+use super::http_args::{HttpListeners, MoreDoors as _};
 use super::output::many;
 use super::settings::{ServeArgs, Settings};
 use super::usage_error::UsageError;
@@ -10,7 +11,7 @@ use clap::Args;
 use rustix::io::Errno;
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use towline_engine::storage::{DataFolder, FolderError, RightsFault};
 use towline_engine::{identity, strict_modes};
@@ -87,9 +88,15 @@ impl Report {
                 None
             }
         };
+        let mut addresses: Vec<_> = address.into_iter().collect();
+        match HttpListeners::bind(&settings.http_ports).and_then(|http| http.addresses()) {
+            Ok(more) => addresses.extend(more.iter().map(|(_, address)| *address)),
+            // A server that runs has them.
+            Err(error) if is_in_use(&error) && address.is_none() => {}
+            Err(error) => self.error(&error),
+        }
         // Without an address there is only the user to be looked at.
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        match settings.run_as.apply(address.unwrap_or(local)) {
+        match settings.run_as.apply(&addresses) {
             Ok(()) => {
                 if let Some(warning) = settings.run_as.warning() {
                     print("note", &warning);

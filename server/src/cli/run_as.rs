@@ -26,11 +26,12 @@ impl RunAs {
     ///
     /// # Errors
     /// A user who is not known; a user that this process cannot become; and root, where other
-    /// machines reach the address.
-    pub(super) fn apply(&self, address: SocketAddr) -> anyhow::Result<()> {
-        match &self.user {
-            Some(name) => become_user(&find(name)?),
-            None if geteuid().is_root() && !self.allow_root && !is_local(address) => {
+    /// machines reach one of the addresses.
+    pub(super) fn apply(&self, addresses: &[SocketAddr]) -> anyhow::Result<()> {
+        let reachable = addresses.iter().find(|address| !is_local(**address));
+        match (&self.user, reachable) {
+            (Some(name), _) => become_user(&find(name)?),
+            (None, Some(address)) if geteuid().is_root() && !self.allow_root => {
                 Err(UsageError(format!(
                     "the server was started as root, and {address} can be reached by other \
                      machines. Name a user for it to run as: --user NAME. In a container that has \
@@ -38,7 +39,7 @@ impl RunAs {
                 ))
                 .into())
             }
-            None => Ok(()),
+            (None, _) => Ok(()),
         }
     }
 

@@ -1,13 +1,14 @@
 //! What was typed or stands in the configuration file, and what it means.
 
 use super::group_access::GroupAccess;
+use super::http_args::{HttpArgs, HttpFile, HttpPorts};
 use super::keep::{KeepArgs, KeepTime, KeepVersions};
 use super::listen::ListenAddress;
 use super::run_as::RunAs;
 use super::size::{MaxFileSize, Size};
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
-use crate::{AuditFile, Config, TlsFiles, TrustedProvider};
+use crate::{AddressRange, AuditFile, Config, OriginArgument, TlsFiles, TrustedProvider};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -91,6 +92,9 @@ pub struct ServeArgs {
     /// folder
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
+    /// The HTTP door.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// How long that is kept which its user does not see any more.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -125,6 +129,16 @@ struct File {
     token_issuer: Option<String>,
     token_audience: Option<String>,
     audit_log: Option<PathBuf>,
+    /// Whether HTTP is served.
+    http: Option<bool>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    http_listen: Option<ListenAddress>,
+    #[serde(default, deserialize_with = "texts")]
+    http_origins: Vec<OriginArgument>,
+    #[serde(default, deserialize_with = "texts")]
+    trusted_proxies: Vec<AddressRange>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    monitor_listen: Option<ListenAddress>,
     /// The length from which on another file of the audit log begins.
     #[serde(default, deserialize_with = "text_or_integer")]
     audit_log_max: Option<Size>,
@@ -162,6 +176,17 @@ impl File {
         }
     }
 
+    /// What it says of the HTTP door.
+    fn take_http(&mut self) -> HttpFile {
+        HttpFile {
+            http: self.http,
+            http_listen: self.http_listen.take(),
+            http_origins: std::mem::take(&mut self.http_origins),
+            trusted_proxies: std::mem::take(&mut self.trusted_proxies),
+            monitor_listen: self.monitor_listen.take(),
+        }
+    }
+
     fn keep(&self) -> KeepArgs {
         let Self { keep_trash, keep_versions, keep_changes, .. } = *self;
         KeepArgs { keep_trash, keep_versions, keep_changes }
@@ -192,6 +217,7 @@ impl From<Durability> for Meaning {
 pub(super) struct Settings {
     pub(super) listen: ListenAddress,
     pub(super) config: Config,
+    pub(super) http_ports: HttpPorts,
     pub(super) log_format: LogFormat,
     pub(super) group_access: GroupAccess,
     pub(super) run_as: RunAs,
@@ -218,7 +244,7 @@ impl ServeArgs {
         (self.settings_with(file, &mut mistakes), mistakes)
     }
 
-    fn settings_with(&self, file: File, mistakes: &mut Vec<UsageError>) -> Settings {
+    fn settings_with(&self, mut file: File, mistakes: &mut Vec<UsageError>) -> Settings {
         let mut config = Config::new(data_dir_of(self.data_dir.as_deref(), &file));
         config.engine.adopt_folders = self.adopt_folders;
         config.engine.require_store = self.require_store || file.require_store;
@@ -248,6 +274,8 @@ impl ServeArgs {
             mistakes.push(mistake);
             None
         });
+        let http_ports;
+        (config.http, http_ports) = self.http.settings(file.take_http(), mistakes);
         let places = &mut config.places;
         places.all = file.max_connections.unwrap_or(places.all);
         places.per_user = file.max_connections_per_user.unwrap_or(places.per_user);
@@ -266,7 +294,7 @@ impl ServeArgs {
             allow_root: self.allow_root || file.allow_root,
         };
         let confines = !self.no_landlock && file.landlock.unwrap_or(true);
-        Settings { listen, config, log_format, group_access, run_as, confines }
+        Settings { listen, config, http_ports, log_format, group_access, run_as, confines }
     }
 }
 
@@ -438,4 +466,21 @@ where
         }
     }
     deserializer.deserialize_any(Visitor(PhantomData)).map(Some)
+}
+
+/// A list of values that have a form of their own.
+fn texts<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: Deserializer<'de>,
+{
+    struct Text<T>(T);
+    impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            text.parse().map(Self).map_err(de::Error::custom)
+        }
+    }
+    let texts: Vec<Text<T>> = Vec::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|Text(value)| value).collect())
 }

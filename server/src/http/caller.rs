@@ -2,6 +2,7 @@
 
 use super::client::Context;
 use super::problem::Problem;
+use super::sender::Sender;
 use crate::access::{self, Access};
 use crate::audit::AuditedClient;
 use crate::places::NoPlace;
@@ -76,17 +77,18 @@ impl Caller {
     /// Finds out who sends the request, and gives the connection's place to that user. The rules
     /// are those of a login at the TCP door.
     pub(super) async fn of(context: &Context, parts: &Parts) -> Result<Self, Problem> {
-        let caller = Self::look_up(context, parts).await;
+        let sender = Sender::of(context, &parts.headers);
+        let caller = Self::look_up(context, parts, sender).await;
         match &caller {
             Ok(_) => context.shared.logins.accepted.increment(),
-            Err(problem) => context.shared.logins.refused(context.client.peer, problem.code()),
+            Err(problem) => context.shared.logins.refused(sender.address, problem.code()),
         }
         caller.map_err(Refusal::problem)
     }
 
-    async fn look_up(context: &Context, parts: &Parts) -> Result<Self, Refusal> {
+    async fn look_up(context: &Context, parts: &Parts, sender: Sender) -> Result<Self, Refusal> {
         let Context { shared, client, .. } = context;
-        if client.privacy == Privacy::Lost {
+        if sender.privacy == Privacy::Lost {
             // The token is not even looked at: everybody who reads the connection has it.
             return Err(Refusal::TlsRequired);
         }
@@ -107,22 +109,23 @@ impl Caller {
         };
         client.belongs_to(user.user_id)?;
         shared.token_use.note(&shared.engine, &identity);
-        Ok(Self::admitted(context, user, identity, of_upload))
+        Ok(Self::admitted(context, sender, user, identity, of_upload))
     }
 
     fn admitted(
         context: &Context,
+        sender: Sender,
         user: User,
         identity: Identity,
         token: Option<UploadToken>,
     ) -> Self {
         let Context { shared, client, .. } = context;
-        let mut origin = Origin::new(client.peer);
+        let mut origin = Origin::new(sender.address);
         let user_id = user.user_id;
         let audited = shared
             .audit
             .clone()
-            .map(|log| Arc::new(AuditedClient::new(log, user, client.peer, identity)));
+            .map(|log| Arc::new(AuditedClient::new(log, user, sender.address, identity)));
         if let Some(client) = &audited {
             origin = origin.observed_by(Arc::clone(client) as Arc<dyn AuditObserver>);
         }

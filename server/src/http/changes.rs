@@ -2,6 +2,7 @@
 //! something (server-sent events).
 
 use super::caller::Caller;
+use super::extract::{Asked, Person};
 use super::files::bad_cursor;
 use super::item::of_change;
 use super::json::Json;
@@ -21,7 +22,7 @@ use towline_types::ChangeId;
 /// What a client asks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Wanted {
     /// Where the answer before ended; `latest` for where the log ends now; without it, everything
     /// that there is.
     since: Option<String>,
@@ -37,7 +38,10 @@ pub(super) struct Asked {
 const LIMIT: u32 = 500;
 
 /// `GET /delta`.
-pub(super) async fn delta(caller: &Caller, asked: Asked) -> Result<Response, Problem> {
+pub(super) async fn delta(
+    Person(caller): Person,
+    Asked(asked): Asked<Wanted>,
+) -> Result<Response, Problem> {
     let since = match asked.since.as_deref() {
         None => Since::Nothing,
         Some("latest") => Since::Now,
@@ -88,7 +92,7 @@ struct Notices {
 }
 
 /// `GET /delta/stream`: an event at once, and one after each change.
-pub(super) fn stream(caller: Caller) -> Response {
+pub(super) async fn stream(Person(caller): Person) -> Response {
     let watch = caller.account.watch();
     let notices = Notices { caller, watch, is_first: true };
     let body = stream::unfold(Some(notices), |notices| async {

@@ -4,10 +4,10 @@ use super::caller::Caller;
 use super::client::Context;
 use super::json::Json;
 use super::problem::Problem;
+use super::sender::Sender;
 use super::shown::{Shown, time_text};
 use super::state::{CHUNK_BYTES, UPLOAD_TOKEN_TTL};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use towline_engine::{Begun, Length, NewUpload, SendingMode};
@@ -16,9 +16,6 @@ use towline_types::{
     DocumentId, DocumentPath, FileHash, FileSize, ModifiedTime, Name, NodeId, OnConflict,
     PermissionBits, SecondDigest, Sha256Hash,
 };
-
-/// The most bytes of a JSON body.
-pub(super) const JSON_BYTES_MAX: usize = 64 << 10;
 
 /// What a client says of a new upload.
 #[derive(Debug, Deserialize)]
@@ -71,7 +68,7 @@ struct Created {
 pub(super) async fn create(
     context: &Context,
     caller: &Caller,
-    parts: &Parts,
+    headers: &HeaderMap,
     new: New,
 ) -> Result<Response, Problem> {
     caller.is_person()?;
@@ -86,7 +83,7 @@ pub(super) async fn create(
                 // A paused upload waits for the first request with bytes.
                 upload.pause().await;
             }
-            created(context, caller, parts, id)
+            created(context, caller, headers, id)
         }
         Begun::Stored(completion) => {
             let shown = Shown::of_receipt(&completion.receipt);
@@ -104,15 +101,12 @@ const fn is_empty(length: Length) -> bool {
 
 /// What the engine is asked for.
 fn wanted(new: New) -> Result<NewUpload, Problem> {
-    let bad_name = |error: towline_types::BadName| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
-    };
     let folder = new.folder.trim_matches('/');
     if new.parent_id.is_some() && !folder.is_empty() {
         return Err(Problem::bad_request("parentId", "parentId: the folder is named twice"));
     }
     let names = folder.split('/').filter(|name| !name.is_empty());
-    let names = names.map(Name::new).collect::<Result<Vec<_>, _>>().map_err(bad_name)?;
+    let names = names.map(Name::new).collect::<Result<Vec<_>, _>>()?;
     let on_conflict = match (new.file_id, new.on_conflict) {
         (None, on_conflict) => on_conflict.unwrap_or_default(),
         (Some(_), _) if !names.is_empty() || new.parent_id.is_some() => {
@@ -130,7 +124,7 @@ fn wanted(new: New) -> Result<NewUpload, Problem> {
         return Err(Problem::bad_request("baseVersion", message));
     }
     check_tags(&new.tags)?;
-    let path = DocumentPath::new(names, Name::new(&new.filename).map_err(bad_name)?);
+    let path = DocumentPath::new(names, Name::new(&new.filename)?)?;
     let length = new.size.map_or(Length::Open { max: FileSize::MAX }, Length::Declared);
     Ok(NewUpload {
         on_conflict,
@@ -145,7 +139,7 @@ fn wanted(new: New) -> Result<NewUpload, Problem> {
             into_folder: new.parent_id,
             base_version: new.base_version,
         },
-        ..NewUpload::new(path.map_err(bad_name)?, length, SendingMode::RANGES)
+        ..NewUpload::new(path, length, SendingMode::RANGES)
     })
 }
 
@@ -164,24 +158,24 @@ fn check_tags(tags: &[String]) -> Result<(), Problem> {
 fn created(
     context: &Context,
     caller: &Caller,
-    parts: &Parts,
+    headers: &HeaderMap,
     id: DocumentId,
 ) -> Result<Response, Problem> {
     let (token, expires_at) = token(context, caller, id)?;
     let created = Created {
         upload_id: id,
-        upload_url: format!("{}/uploads/{id}?token={token}", origin(context, parts)),
+        upload_url: format!("{}/uploads/{id}?token={token}", origin(context, headers)),
         token,
         chunk_size: CHUNK_BYTES,
         expires_at,
     };
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
-    let headers = response.headers_mut();
+    let answer = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
-        headers.insert(header::LOCATION, location);
+        answer.insert(header::LOCATION, location);
     }
-    headers.insert("upload-offset", HeaderValue::from(0));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.insert("upload-offset", HeaderValue::from(0));
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
@@ -201,8 +195,8 @@ pub(super) fn token(
 }
 
 /// Scheme and host as the client has them; nothing where it does not say.
-fn origin(context: &Context, parts: &Parts) -> String {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let scheme = if context.client.is_tls { "https" } else { "http" };
+fn origin(context: &Context, headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let scheme = if Sender::of(context, headers).is_tls { "https" } else { "http" };
     host.map_or_else(String::new, |host| format!("{scheme}://{host}"))
 }

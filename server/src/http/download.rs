@@ -6,8 +6,11 @@ use super::client::Context;
 use super::conditions::{self, Outcome};
 use super::disposition::{self, Use};
 use super::entity_tag;
+use super::extract::{At, DocumentNumber, NodeNumber, Person};
+use super::files;
 use super::problem::Problem;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +21,7 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 use towline_engine::{Content, Phase, ReadRequest, ReadTarget, Status, Verifier};
+use towline_state::catalog::NodeRef;
 use towline_types::{DocumentId, FileHash, Offset};
 
 /// What is known of a document before its bytes are read.
@@ -29,8 +33,40 @@ struct Document {
     modified: SystemTime,
 }
 
+/// `GET /documents/{id}/content`.
+pub(super) async fn of_document(
+    State(context): State<Context>,
+    Person(caller): Person,
+    DocumentNumber(id): DocumentNumber,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    get(&context, caller, &parts, id).await
+}
+
+/// `GET /files/{id}/content`: the current version.
+pub(super) async fn of_file(
+    State(context): State<Context>,
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    let version = files::current(&caller, NodeRef::Id(id)).await?;
+    get(&context, caller, &parts, version).await
+}
+
+/// `GET /content/{path}`: the same by its place.
+pub(super) async fn at_place(
+    State(context): State<Context>,
+    Person(caller): Person,
+    At(node): At,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    let version = files::current(&caller, node).await?;
+    get(&context, caller, &parts, version).await
+}
+
 /// Sends the bytes of a document.
-pub(super) async fn get(
+async fn get(
     context: &Context,
     caller: Caller,
     parts: &Parts,

@@ -1,6 +1,7 @@
 //! Files, folders and links: lists, one of them, and what changes them.
 
 use super::caller::Caller;
+use super::extract::{Asked, DocumentNumber, NodeNumber, Person, Said, SaidOrNothing};
 use super::item::{Item, of_version};
 use super::json::Json;
 use super::problem::Problem;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use towline_engine::{ListFilter, ListRequest, PAGE_ENTRIES_MAX, PlacedNode};
 use towline_state::catalog::{Cursor, Depth, ListEntry, NodeRef, RemovalGuard};
-use towline_types::{BadName, ChangeId, DocumentId, Name, NodeId, NodeKind, NodePath};
+use towline_types::{ChangeId, DocumentId, Name, NodeId, NodeKind, NodePath};
 
 /// How many entries a page has where the client does not say.
 const LIMIT: u32 = 500;
@@ -37,9 +38,12 @@ pub(super) struct Listed {
 }
 
 /// `GET /documents`.
-pub(super) async fn list(caller: &Caller, listed: Listed) -> Result<Response, Problem> {
+pub(super) async fn list(
+    Person(caller): Person,
+    Asked(listed): Asked<Listed>,
+) -> Result<Response, Problem> {
     let name = listed.name.as_deref().map(str::parse).transpose();
-    let folder = NodePath::typed(&listed.folder).map_err(bad_name)?;
+    let folder = NodePath::typed(&listed.folder)?;
     let request = ListRequest {
         folder: NodeRef::Path(folder.clone()),
         depth: if listed.recursive { Depth::Recursive } else { Depth::Children },
@@ -65,7 +69,10 @@ pub(super) async fn list(caller: &Caller, listed: Listed) -> Result<Response, Pr
 }
 
 /// `GET /documents/{id}`: a version, with what the client has said of it.
-pub(super) async fn document(caller: &Caller, id: DocumentId) -> Result<Response, Problem> {
+pub(super) async fn document(
+    Person(caller): Person,
+    DocumentNumber(id): DocumentNumber,
+) -> Result<Response, Problem> {
     let completion = caller.account.receipt(id).await?;
     let said = caller.account.description(id).await?;
     let shown = super::shown::Shown::of_receipt(&completion.receipt).described(said);
@@ -73,7 +80,10 @@ pub(super) async fn document(caller: &Caller, id: DocumentId) -> Result<Response
 }
 
 /// `GET /files/{id}`.
-pub(super) async fn show(caller: &Caller, id: NodeId) -> Result<Response, Problem> {
+pub(super) async fn show(
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+) -> Result<Response, Problem> {
     let placed = caller.account.stat(NodeRef::Id(id)).await?;
     Ok(no_store(Json(Item::placed(&placed)).into_response()))
 }
@@ -87,11 +97,6 @@ pub(super) async fn current(caller: &Caller, node: NodeRef) -> Result<DocumentId
     })
 }
 
-/// The node at a place that is typed in a URL.
-pub(super) fn at(path: &str) -> Result<NodeRef, Problem> {
-    Ok(NodeRef::Path(NodePath::typed(path).map_err(bad_name)?))
-}
-
 /// A new folder.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -103,12 +108,15 @@ pub(super) struct NewFolder {
 }
 
 /// `POST /files` with JSON.
-pub(super) async fn make(caller: &Caller, new: NewFolder) -> Result<Response, Problem> {
+pub(super) async fn make(
+    Person(caller): Person,
+    Said(new): Said<NewFolder>,
+) -> Result<Response, Problem> {
     if new.kind != NodeKind::Folder {
         let message = "kind: only a folder is made so; a file is uploaded";
         return Err(Problem::bad_request("kind", message));
     }
-    let path = in_folder(caller, new.parent_id, &new.name).await?;
+    let path = in_folder(&caller, new.parent_id, &new.name).await?;
     let placed = caller.account.make_folder(path, None).await?;
     if placed.existing {
         let message = "there is a folder of that name";
@@ -136,12 +144,12 @@ fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<NodeId>>, D
 
 /// `PATCH /files/{id}`: a move.
 pub(super) async fn relocate(
-    caller: &Caller,
-    headers: &HeaderMap,
-    id: NodeId,
-    new: NewPlace,
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+    headers: HeaderMap,
+    Said(new): Said<NewPlace>,
 ) -> Result<Response, Problem> {
-    let place_rev = match if_match(headers, 'p')? {
+    let place_rev = match if_match(&headers, 'p')? {
         Some(rev) => Some(rev),
         None if headers.contains_key(header::IF_MATCH) => None,
         None => {
@@ -152,7 +160,7 @@ pub(super) async fn relocate(
     let placed = caller.account.stat(NodeRef::Id(id)).await?;
     let parent = new.parent_id.unwrap_or(placed.node.parent_id);
     let name = new.name.unwrap_or_else(|| placed.node.name.to_string());
-    let to = in_folder(caller, parent, &name).await?;
+    let to = in_folder(&caller, parent, &name).await?;
     let moved = caller.account.move_node(NodeRef::Id(id), to, place_rev).await?;
     Ok(Json(Item::placed(&moved)).into_response())
 }
@@ -173,10 +181,10 @@ pub(super) struct Removing {
 
 /// `DELETE /files/{id}`: into the trash.
 pub(super) async fn remove(
-    caller: &Caller,
-    headers: &HeaderMap,
-    id: NodeId,
-    said: Removing,
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+    headers: HeaderMap,
+    Asked(said): Asked<Removing>,
 ) -> Result<Response, Problem> {
     let placed = caller.account.stat(NodeRef::Id(id)).await?;
     if placed.path.is_none() {
@@ -184,7 +192,7 @@ pub(super) async fn remove(
         return Ok(Json(Item::placed(&placed)).into_response());
     }
     let seen = said.cursor.as_deref().map(seen).transpose()?;
-    let version: Option<u64> = if_match(headers, 'v')?.map(u64::from);
+    let version: Option<u64> = if_match(&headers, 'v')?.map(u64::from);
     let guard = RemovalGuard {
         version: version.and_then(|version| DocumentId::try_from(version).ok()),
         place_rev: None,
@@ -196,7 +204,11 @@ pub(super) async fn remove(
 }
 
 /// `GET /files/{id}/versions`.
-pub(super) async fn versions(caller: &Caller, id: NodeId, page: Page) -> Result<Response, Problem> {
+pub(super) async fn versions(
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+    Asked(page): Asked<Page>,
+) -> Result<Response, Problem> {
     let after = position(page.after.as_deref())?;
     let limit = limit(page.limit)?;
     let page = caller.account.versions(NodeRef::Id(id), after, limit).await?;
@@ -215,7 +227,10 @@ pub(super) struct Page {
 }
 
 /// `GET /trash`.
-pub(super) async fn trash(caller: &Caller, page: Page) -> Result<Response, Problem> {
+pub(super) async fn trash(
+    Person(caller): Person,
+    Asked(page): Asked<Page>,
+) -> Result<Response, Problem> {
     let after = position(page.after.as_deref())?;
     let page = caller.account.trash(ListFilter::default(), after, limit(page.limit)?).await?;
     let items = page.entries.iter().map(|entry| match entry.path.parent() {
@@ -237,9 +252,9 @@ pub(super) struct Restoring {
 
 /// `POST /files/{id}/restore`.
 pub(super) async fn restore(
-    caller: &Caller,
-    id: NodeId,
-    said: Restoring,
+    Person(caller): Person,
+    NodeNumber(id): NodeNumber,
+    SaidOrNothing(said): SaidOrNothing<Restoring>,
 ) -> Result<Response, Problem> {
     let node = NodeRef::Id(id);
     let placed: PlacedNode = match said.version_id {
@@ -255,7 +270,7 @@ async fn in_folder(
     folder: Option<NodeId>,
     name: &str,
 ) -> Result<NodePath, Problem> {
-    let name = Name::new(name).map_err(bad_name)?;
+    let name = Name::new(name)?;
     let path = match folder {
         None => NodePath::ROOT,
         Some(id) => {
@@ -268,7 +283,7 @@ async fn in_folder(
             })?
         }
     };
-    path.join(name).map_err(bad_name)
+    Ok(path.join(name)?)
 }
 
 /// The number behind that letter in `If-Match: "v12"`; none for `*`, or without the header.
@@ -309,10 +324,6 @@ fn position<T: std::str::FromStr>(after: Option<&str>) -> Result<Option<T>, Prob
 pub(super) fn bad_cursor() -> Problem {
     let message = "that is no text of this server's from which to go on";
     Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", message)
-}
-
-fn bad_name(error: BadName) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
 }
 
 fn no_store(mut response: Response) -> Response {

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use towline_engine::{Rejection, RejectionKind};
 use towline_protocol::ErrorReply;
 use towline_state::catalog::ResetReason;
-use towline_types::Offset;
+use towline_types::{BadName, Offset};
 
 /// See the module's description.
 #[derive(Debug)]
@@ -173,6 +173,12 @@ impl From<ErrorReply> for Problem {
     fn from(error: ErrorReply) -> Self {
         let status = StatusCode::from_u16(error.number).unwrap_or(StatusCode::BAD_REQUEST);
         Self::new(status, error.code.as_str(), error.message)
+    }
+}
+
+impl From<BadName> for Problem {
+    fn from(error: BadName) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
     }
 }
 

@@ -23,9 +23,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use towline_engine::{Begun, Completion, Length, NewUpload, Phase, SendingMode};
 use towline_state::catalog::Description;
-use towline_types::{
-    BadName, DocumentId, DocumentPath, FileSize, Name, NodePath, Offset, SecondDigest,
-};
+use towline_types::{DocumentId, DocumentPath, FileSize, Name, NodePath, Offset, SecondDigest};
 
 /// The media type of the bytes of an append.
 const PARTIAL: &str = "application/partial-upload";
@@ -229,15 +227,12 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 
 /// Where the file is to lie: as the URL says it, or `Content-Disposition`.
 fn place(parts: &Parts) -> Result<DocumentPath, Problem> {
-    let bad_name = |error: BadName| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
-    };
     let Query(place) = Query::<Place>::try_from_uri(&parts.uri).unwrap_or_default();
     let disposition = parts.headers.get(header::CONTENT_DISPOSITION);
     let name = place.filename.or_else(|| disposition.and_then(disposition::filename));
-    let name = Name::new(name.as_deref().unwrap_or(NAMELESS)).map_err(bad_name)?;
-    let folder = NodePath::typed(&place.folder).map_err(bad_name)?;
+    let name = Name::new(name.as_deref().unwrap_or(NAMELESS))?;
+    let folder = NodePath::typed(&place.folder)?;
     let names = folder.names().iter().map(|name| Name::new(name.as_str()));
-    let names = names.collect::<Result<_, _>>().map_err(bad_name)?;
-    DocumentPath::new(names, name).map_err(bad_name)
+    let names = names.collect::<Result<_, _>>()?;
+    Ok(DocumentPath::new(names, name)?)
 }

@@ -127,9 +127,7 @@ pub(super) async fn create(
         return Err(too_long());
     }
     let metadata = Metadata::of(headers)?;
-    let path = DocumentPath::new(metadata.folder()?, metadata.filename()?).map_err(|error| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
-    })?;
+    let path = DocumentPath::new(metadata.folder()?, metadata.filename()?)?;
     let checker = if is_bytes { Checker::of_tus(headers)? } else { None };
     let description = Description { metadata: metadata.text(), ..Description::default() };
     let new = NewUpload {

@@ -2,11 +2,13 @@
 
 use super::caller::Caller;
 use super::client::Context;
+use super::extract::{OfUpload, SaidOrNothing};
 use super::json::Json;
 use super::problem::Problem;
 use super::shared_writers::Others;
 use super::shown::{AVAILABLE, Shown, time_text};
 use super::{create, entity_tag, upload_headers};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -62,9 +64,8 @@ fn state(status: &Status, has_bytes: bool) -> &'static str {
 
 /// `GET /uploads/{id}`.
 pub(super) async fn show(
-    context: &Context,
-    caller: &Caller,
-    id: DocumentId,
+    State(context): State<Context>,
+    OfUpload { caller, id }: OfUpload,
 ) -> Result<Response, Problem> {
     let status = caller.account.status_when_durable(id).await?;
     let ranges = caller.account.received_ranges(id, Offset::ZERO, RANGES_MAX).await?;
@@ -88,7 +89,7 @@ pub(super) async fn show(
         reason: status.reason.clone(),
     };
     let mut response = Json(shown).into_response();
-    describe(context, response.headers_mut(), &status);
+    describe(&context, response.headers_mut(), &status);
     Ok(response)
 }
 
@@ -176,10 +177,9 @@ pub(super) struct Completing {
 
 /// `POST /uploads/{id}/complete`.
 pub(super) async fn complete(
-    context: &Context,
-    caller: &Caller,
-    id: DocumentId,
-    said: Completing,
+    State(context): State<Context>,
+    OfUpload { caller, id }: OfUpload,
+    SaidOrNothing(said): SaidOrNothing<Completing>,
 ) -> Result<Response, Problem> {
     if said.on_conflict.is_some() && caller.has_upload_token() {
         let message = "onConflict: the token of an upload does nothing to other documents";
@@ -252,9 +252,8 @@ struct Token {
 
 /// `POST /uploads/{id}/token`: another token, which is good for longer.
 pub(super) async fn renew_token(
-    context: &Context,
-    caller: &Caller,
-    id: DocumentId,
+    State(context): State<Context>,
+    OfUpload { caller, id }: OfUpload,
 ) -> Result<Response, Problem> {
     let status = caller.account.status(id).await?;
     ended(&status)?;
@@ -262,7 +261,7 @@ pub(super) async fn renew_token(
         let message = "the upload is complete, so it needs no token";
         return Err(Problem::new(StatusCode::CONFLICT, "bad_state", message));
     }
-    let (token, expires_at) = create::token(context, caller, id)?;
+    let (token, expires_at) = create::token(&context, &caller, id)?;
     let mut response = (StatusCode::CREATED, Json(Token { token, expires_at })).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

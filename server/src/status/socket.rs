@@ -1,6 +1,7 @@
 //! The socket, from both ends. Only the server's own user and root are answered.
 
-use super::{Answer, Said};
+use super::answer::Said;
+use super::answer_maker::AnswerMaker;
 use crate::shared::Shared;
 use rustix::process::geteuid;
 use std::fs::File;
@@ -10,19 +11,14 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 /// The name of the socket below the data folder.
 const FOLDER: &str = "state";
 const NAME: &str = "status.sock";
-
-/// How long the server looks at its uploads before it says that it still does. An upload whose disk
-/// does not answer cannot be looked at until that does.
-const MAKING_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read its answer. Others wait for it meanwhile.
 const READING_MAX: Duration = Duration::from_secs(2);
@@ -63,7 +59,7 @@ impl StatusSocket {
 
     /// Answers one connection after another until the task is dropped.
     pub(crate) async fn run(self, shared: Arc<Shared>) {
-        let mut maker = AnswerMaker { shared, under_way: None };
+        let mut maker = AnswerMaker::new(shared);
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => answer(stream, &mut maker).await,
@@ -79,33 +75,6 @@ impl StatusSocket {
 impl Drop for StatusSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Makes one answer at a time: an upload that cannot be looked at holds one thread, however often the
-/// operator asks.
-struct AnswerMaker {
-    shared: Arc<Shared>,
-    under_way: Option<(Instant, JoinHandle<Answer>)>,
-}
-
-impl AnswerMaker {
-    /// A new answer, or for how long one has been under way. `None` where the server is at fault.
-    async fn make(&mut self) -> Option<Said> {
-        // It was made for a question of before, and its figures are as old.
-        self.under_way
-            .take_if(|(since, making)| making.is_finished() && since.elapsed() > MAKING_MAX);
-        let (since, making) = self.under_way.get_or_insert_with(|| {
-            let shared = Arc::clone(&self.shared);
-            (Instant::now(), spawn_blocking(move || Answer::of(&shared)))
-        });
-        match timeout(MAKING_MAX.saturating_sub(since.elapsed()), making).await {
-            Ok(made) => {
-                self.under_way = None;
-                made.ok().map(|answer| Said::Answer(Box::new(answer)))
-            }
-            Err(_) => Some(Said::Waits { waits_seconds: since.elapsed().as_secs() }),
-        }
     }
 }
 

@@ -16,6 +16,7 @@ mod get_hostile;
 mod get_names;
 mod get_sources;
 mod get_under_new_name;
+mod http_ports;
 mod jobs;
 mod json;
 mod kills;

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod changes;
+mod cross_origin;
 mod digests;
 mod downloads;
 mod files;
 mod kit;
 mod parallel_ranges;
+mod proxied;
+mod proxies;
 mod ranges;
 mod rufh;
 mod shares;

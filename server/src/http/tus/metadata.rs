@@ -2,11 +2,11 @@
 //! key, and behind a space its value in base64.
 
 use super::super::problem::Problem;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use towline_state::catalog::METADATA_BYTES;
-use towline_types::{BadName, Name};
+use towline_types::Name;
 
 /// See the module's description.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Metadata {
             Some(name) => name,
             None => NAMELESS.to_owned(),
         };
-        Name::new(&name).map_err(bad_name)
+        Ok(Name::new(&name)?)
     }
 
     /// The folder of the file. Clients that send folders say the path of each file in
@@ -66,7 +66,7 @@ impl Metadata {
         let path = self.value("relativePath")?.unwrap_or_default();
         let (folder, _) = path.rsplit_once('/').unwrap_or_default();
         let names = folder.split('/').filter(|name| !name.is_empty());
-        names.map(|name| Name::new(name).map_err(bad_name)).collect()
+        names.map(|name| Ok(Name::new(name)?)).collect()
     }
 
     fn value(&self, key: &str) -> Result<Option<String>, Problem> {
@@ -78,10 +78,6 @@ impl Metadata {
         })?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
-}
-
-fn bad_name(error: BadName) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_name", error.to_string())
 }
 
 #[cfg(test)]
