@@ -313,7 +313,7 @@ fn tell(confined: Result<(), NotConfined>) -> bool {
     match &confined {
         Ok(()) => {}
         // What is asked for and does not work is no matter of the kernel's age.
-        Err(NotConfined::System(error)) => tracing::warn!(
+        Err(error @ (NotConfined::System(_) | NotConfined::Filtered)) => tracing::warn!(
             %error,
             "the server can reach every file that its user can reach: the kernel did not take the rules (landlock)"
         ),

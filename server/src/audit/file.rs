@@ -3,6 +3,7 @@
 
 use super::line::gap;
 use crate::log::queue::LineSink;
+use crate::operators_files::{shown, target_of};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -36,7 +37,7 @@ pub enum AuditError {
     #[error(
         "the audit log {} cannot be opened: {error}. Its folder has to be there, and the server's \
          user needs the right to write into it",
-        path.display()
+        shown(path)
     )]
     Open {
         /// The file.
@@ -70,8 +71,9 @@ impl AuditFile {
         match OpenOptions::new().append(true).custom_flags(NO_WAIT).open(&self.path) {
             Ok(file) => self.rights(&file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = self.folder().metadata().map_err(|error| self.error(error))?;
-                match folder.is_dir() {
+                // A start makes the file, also where a link leads to it.
+                let folder = folder_of(&target_of(&self.path)).metadata();
+                match folder.map_err(|error| self.error(error))?.is_dir() {
                     true => Ok(Vec::new()),
                     false => Err(self.error(io::ErrorKind::NotADirectory.into())),
                 }
@@ -83,16 +85,18 @@ impl AuditFile {
     /// A file of the operator's in the data folder would keep a folder without a catalog from
     /// becoming a store, and is no part of a backup.
     fn check_place(&self, data_dir: &Path) -> Result<(), AuditError> {
-        let inside = self.folder().canonicalize().ok().zip(data_dir.canonicalize().ok());
-        match inside.is_some_and(|(folder, data_dir)| folder.starts_with(data_dir)) {
+        let Ok(data_dir) = data_dir.canonicalize() else { return Ok(()) };
+        // Where the file is a link, what it leads to must lie outside as well.
+        let target = target_of(&self.path);
+        let folders = [self.folder(), folder_of(&target)].map(Path::canonicalize);
+        match folders.iter().flatten().any(|folder| folder.starts_with(&data_dir)) {
             true => Err(AuditError::InStore { path: self.path.clone() }),
             false => Ok(()),
         }
     }
 
     fn folder(&self) -> &Path {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.unwrap_or(Path::new("."))
+        folder_of(&self.path)
     }
 
     fn rights(&self, file: &File) -> Result<Vec<RightsFault>, AuditError> {
@@ -130,6 +134,11 @@ impl AuditFile {
             }
         }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Appends a line. It is written at once, so that it does not stand in the middle of another one.
@@ -355,5 +364,32 @@ mod tests {
         let elsewhere = AuditFile { path: folder.path().join("no/audit"), max_bytes: None };
         let error = elsewhere.look(Path::new("/nowhere")).unwrap_err().to_string();
         assert!(error.contains("no/audit") && error.contains("folder"), "{error}");
+    }
+
+    #[test]
+    fn a_link_is_judged_by_what_it_leads_to() {
+        let [folder, data_dir] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        let link = |to: &Path| {
+            let path = folder.path().join("audit");
+            let _ = std::fs::remove_file(&path);
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            AuditFile { path, max_bytes: None }
+        };
+        let there = link(Path::new("real"));
+        assert!(there.look(data_dir.path()).unwrap().is_empty());
+        OpenFile::open(there, data_dir.path(), true).unwrap();
+        assert!(folder.path().join("real").exists());
+        let into_store = link(&data_dir.path().join("audit"));
+        assert!(matches!(into_store.look(data_dir.path()), Err(AuditError::InStore { .. })));
+        let nowhere = link(&folder.path().join("no/real"));
+        for error in [
+            nowhere.look(data_dir.path()).unwrap_err(),
+            OpenFile::open(nowhere, data_dir.path(), true).unwrap_err(),
+        ] {
+            let error = error.to_string();
+            for text in ["audit (a link to ", "no/real)", "folder has to be there"] {
+                assert!(error.contains(text), "{text}: {error}");
+            }
+        }
     }
 }

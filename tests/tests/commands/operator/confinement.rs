@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use towline_tests::cli_fixture::{CliFixture, run};
 use towline_tests::process::{Launch, ServerProcess, towline};
 use towline_tests::site::Site;
+use towline_tests::strace::Strace;
 use towline_tests::test_file::{BLOCK, TestFile};
-use towline_tests::volume::skipped;
+use towline_tests::volume::{self, skipped};
 
 /// Whether the kernel can confine a process as the server needs it. Where it cannot, the test says
 /// that it is skipped.
@@ -119,6 +120,38 @@ async fn a_first_start_that_makes_the_data_folder_says_that_it_is_not_confined()
     server.gone().await;
     let server = launch.start().await;
     server.says_in_one_line(&["serving", "landlock=true"]).await;
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_log_is_made_where_a_link_leads() {
+    let operator = Operator::new().await;
+    for (name, text) in [("audit.log", "second"), ("second", "../outside/audit.log")] {
+        symlink(text, operator.inside.join(name)).unwrap();
+    }
+    let server = operator.server(&[]).await;
+    server.says("serving").await;
+    assert!(operator.outside.join("audit.log").exists());
+    // What the operator has led elsewhere is opened again there.
+    fs::rename(operator.outside.join("audit.log"), operator.outside.join("older")).unwrap();
+    server.signal(Signal::HUP);
+    server.says("the audit log was opened again").await;
+    assert!(operator.outside.join("audit.log").exists());
+    server.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_of_system_calls_is_not_taken_for_an_old_kernel() {
+    if !kernel_has_landlock() || !volume::has("strace") {
+        return;
+    }
+    let site = Site::new();
+    let log = site.outside().join("strace.log");
+    let filter = Strace::inject(&log, "landlock_create_ruleset", "error=EPERM");
+    let server = Launch::over(&site).under(&filter.words()).start().await;
+    server.says_in_one_line(&["the kernel did not take the rules (landlock)", "(seccomp)"]).await;
+    server.says_in_one_line(&["serving", "landlock=false"]).await;
+    assert!(filter.has_fired());
     server.gone().await;
 }
 
