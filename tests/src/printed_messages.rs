@@ -58,7 +58,7 @@ const SPEAKERS: &[(&str, &str)] = &[
     ("client/src/cli/receipt/teller.rs", "trouble"),
     ("client/src/cli/server_among.rs", "server_among"),
     ("client/src/cli/unfinished.rs", "interrupted_before"),
-    ("client/src/cli/unfinished.rs", "never_answered"),
+    ("client/src/cli/unfinished.rs", "unanswered"),
     ("client/src/cli/receive.rs", "goes_on"),
     ("client/src/cli/receive.rs", "why"),
     ("client/src/cli/receive/landing.rs", "land"),

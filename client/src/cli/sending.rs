@@ -12,7 +12,7 @@ use super::printer::{Printer, Stop};
 use super::receipts_file::ReceiptsFile;
 use super::resolve::{self, Credential, Memory};
 use super::selection::{Aside, Selection, Told};
-use super::unfinished::{how_to_go_on, interrupted_before, never_answered};
+use super::unfinished::{how_to_go_on, interrupted_before, unanswered};
 use super::{order, signals};
 use crate::address::ServerAddress;
 use crate::client::Client;
@@ -181,7 +181,7 @@ impl Run {
             let state = memory.state_now();
             let is_listed = |job: &&JobEntry| state.jobs.iter().any(|it| it.is_same_command(job));
             for job in mistyped.iter().filter(is_listed) {
-                printer.note(&never_answered(job, &memory.option()));
+                printer.note(&unanswered(job, &memory.option()));
             }
         }
         ended.worst
@@ -215,7 +215,7 @@ struct Ended {
     is_other_server: bool,
     /// The commands whose client as a whole was refused.
     refused_as_a_whole: BTreeSet<usize>,
-    /// The commands whose server has never answered.
+    /// The commands whose server has not answered while they ran.
     never_met: BTreeSet<usize>,
     /// The file that was interrupted before anything was sent.
     interrupted: Option<PathBuf>,

@@ -12,13 +12,13 @@ pub(super) fn interrupted_before(path: &Path, how: &str) -> String {
     format!("{}: interrupted before anything was sent{how}", shown(path))
 }
 
-/// The note about a command in the list whose server has never answered: its address may be
-/// mistyped.
-pub(super) fn never_answered(job: &JobEntry, options: &str) -> String {
+/// The note about a command in the list whose server has not answered while it ran: its address may be
+/// mistyped. What earlier commands have met at that address is not known here.
+pub(super) fn unanswered(job: &JobEntry, options: &str) -> String {
     let server = crate::text::printable(job.server.as_deref().unwrap_or_default());
     let path = job.paths.first().map_or_else(|| "PATH".to_owned(), |path| shell_word(path));
     format!(
-        "{server} has never answered; this command stays in the list (towline uploads). If the \
+        "{server} has not answered; this command stays in the list (towline uploads). If the \
          address is wrong, `towline uploads --forget {path}{options}` removes it from the list"
     )
 }
