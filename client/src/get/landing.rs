@@ -158,6 +158,7 @@ fn is_same_file(
         Err(error) => return Err(error),
     };
     let here = source.file.metadata()?;
+    // The bytes of the store's own file were synced before its sender was told so.
     if (there.dev(), there.ino()) == (here.dev(), here.ino()) {
         describe(source, umask)?;
         return Ok(true);
@@ -167,7 +168,17 @@ fn is_same_file(
         return Ok(false);
     }
     left.set(left.get() - 1);
-    Ok(same_file(folder, name, found, &source.expected)?.is_some())
+    let Some(same) = same_file(folder, name, found, &source.expected)? else { return Ok(false) };
+    // P3: it stands for what the sender was told is stored, and nobody knows whether the one who wrote it
+    // has synced it. P5: where that fails, it does not stand for it.
+    sync_existing(&same)?;
+    Ok(true)
+}
+
+fn sync_existing(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|synced| synced.push(file.metadata().map_or(0, |it| it.ino())));
+    file.sync_all()
 }
 
 /// The permission bits of a file that lands: what its sender says, less what the umask takes. Its owner
@@ -239,6 +250,11 @@ mod tests {
     use std::path::Path;
     use towline_types::file_hash::hash_file;
     use towline_types::{FileSize, ModifiedTime};
+
+    thread_local! {
+        /// The files that were there and were synced by this thread, by their inodes.
+        pub(super) static SYNCED: std::cell::RefCell<Vec<u64>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
 
     const UMASK: Mode = Mode::RWXO.union(Mode::WGRP);
 
@@ -317,6 +333,23 @@ mod tests {
         assert!(land(&[count - 2]).existing, "the last one that is compared");
         let again = land(&[count - 1]);
         assert_eq!(again, Landed { name: name(&format!("a ({count})")), existing: false });
+    }
+
+    #[test]
+    fn a_file_that_is_there_already_is_synced_before_it_counts() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let (folder, own) = (LocalFolder::open(&place).unwrap(), own(home.path()));
+        let source = source(&home.path().join("store"), b"abc", true);
+        for bytes in ["abd", "abc"] {
+            std::fs::write(place.join("a"), bytes).unwrap();
+            let landed = land_file(&folder, &name("a"), &source, UMASK, &own).unwrap();
+            assert_eq!(landed.existing, bytes == "abc");
+            let synced = SYNCED.take();
+            let here = place.join("a").metadata().unwrap().ino();
+            assert_eq!(synced.contains(&here), landed.existing, "{synced:?}");
+        }
     }
 
     #[test]
