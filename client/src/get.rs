@@ -11,6 +11,8 @@ mod attributes;
 mod download;
 mod folder_modes;
 #[cfg(feature = "serve")]
+pub(crate) mod held_path;
+#[cfg(feature = "serve")]
 pub(crate) mod landing;
 pub(crate) mod local_folder;
 mod numbered_names;

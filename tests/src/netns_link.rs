@@ -143,6 +143,26 @@ impl NetnsLink {
         }
     }
 
+    /// The server's end has no address any more, until it is [given](Self::give_address) again.
+    ///
+    /// # Panics
+    /// Where the system refuses that.
+    pub fn take_address(&self) {
+        let address = format!("{}/24", self.near.address);
+        ip(&["-n", &self.near.namespace, "address", "delete", &address, "dev", DEVICE])
+            .expect("a device");
+    }
+
+    /// The server's end has its address again.
+    ///
+    /// # Panics
+    /// Where the system refuses that.
+    pub fn give_address(&self) {
+        let address = format!("{}/24", self.near.address);
+        ip(&["-n", &self.near.namespace, "address", "add", &address, "dev", DEVICE])
+            .expect("a device");
+    }
+
     /// Makes the link slow in both directions. Returns `false`, with a message, where the kernel
     /// has no shaper.
     #[must_use]

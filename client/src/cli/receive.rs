@@ -6,11 +6,16 @@
 //! a port, and what it has then is all that was ever accepted. Whatever kills the program before, the next
 //! sitting finds the store and goes on.
 
+mod ended;
 mod folders;
 mod landed_list;
 mod landing;
+mod line_file;
+mod offer;
 mod own_name;
 mod place;
+mod private_group;
+mod rights;
 mod teller;
 
 use super::arguments::Receive;
@@ -18,21 +23,20 @@ use super::error::{CliError, of_server};
 use super::signals;
 use crate::exit::Exit;
 use crate::system::in_words;
-use crate::text::{printable, shell_word, shown};
+use crate::text::{printable, shown};
 use landing::{Landing, Outcome};
+use offer::Offer;
 use place::Place;
 use rustix::fs::Mode;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use teller::{NewLine, Teller};
+use teller::Teller;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 use towline_server::RunError;
-use towline_server::cli::{
-    Arrivals, ClosedSitting, Line, LineState, Lines, Page, Sitting, Thing, ThingKind,
-};
-use towline_types::{Name, NodeId};
+use towline_server::cli::{Arrivals, ClosedSitting, Lines, Page, Sitting, Thing, ThingKind};
+use towline_types::{Name, NodeId, StoreId};
 
 /// How often it is asked what has arrived.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -51,6 +55,8 @@ pub(super) fn run(receive: &Receive) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| refused(format!("cannot start: {}", in_words(&error))))?;
+    // The store is opened by descriptors of these: they stay open as long as a thread may use it.
+    let _held = (place.folder().clone(), place.hidden().clone());
     let ended = runtime.block_on(sit(receive, place, umask, &cancel));
     // What still hangs on a disk that does not answer has promised nothing.
     runtime.shutdown_timeout(Duration::from_millis(300));
@@ -67,29 +73,30 @@ enum Ended {
     Asked,
     /// It has stopped by itself.
     ByItself(String),
+    /// It is to stop, because the folders are not where they were.
+    Moved(CliError),
 }
 
 async fn sit(
     receive: &Receive,
-    place: Place,
+    mut place: Place,
     umask: Mode,
     cancel: &CancellationToken,
 ) -> Result<Exit, CliError> {
-    let landing = block_in_place(|| Landing::open(&place, umask)).map_err(|error| {
-        let hidden = shown(place.hidden().path());
-        refused(format!("{hidden} cannot be read: {}; nothing was begun", in_words(&error)))
-    })?;
     let sitting = match Sitting::open(&place.store(), receive.listen.as_ref()).await {
         Ok(sitting) => sitting,
         Err(error) => {
-            // Nothing of a sitting that has never begun stays.
-            if !place.store().exists() {
-                block_in_place(|| place.take_away()?.remove())?;
-            }
-            return Err(of_server(error));
+            let error = of_store(&place, error);
+            block_in_place(|| place.give_up());
+            return Err(error);
         }
     };
-    place.check()?;
+    place.check_at_begin()?;
+    let store_id = sitting.store_id();
+    let landing = block_in_place(|| Landing::open(&place, umask, store_id)).map_err(|error| {
+        let hidden = shown(place.hidden().path());
+        refused(format!("{hidden} cannot be read: {}; nothing was begun", in_words(&error)))
+    })?;
     let address = sitting.address().parse().map_err(|error| refused(format!("{error}")))?;
     let (arrivals, lines) = (sitting.arrivals(), sitting.lines());
     let stop = CancellationToken::new();
@@ -104,11 +111,12 @@ async fn sit(
     };
     let follow = Follow { once: receive.once, lines, arrivals };
     // Its part of the store is dropped with it: the store is closed when the server has stopped.
-    let ended = receiving.follow(follow, &mut serving, cancel).await;
+    let ended = receiving.follow(follow, &place, &mut serving, cancel).await;
     receiving.teller.close();
     if let Ok(Ended::ByItself(why)) = ended {
+        let why = place.in_persons_words(&why);
         return Err(refused(format!("the server has ended by itself: {why}"))
-            .advising(&goes_on(&place, "what has arrived is kept")));
+            .advising(&place.goes_on("what has arrived is kept")));
     }
     stop.cancel();
     let served = serving.await;
@@ -116,22 +124,44 @@ async fn sit(
         .map_err(|error| error.to_string())
         .and_then(|served| served.map_err(|error| error.to_string()))
         .map_err(|why| {
-            refused(format!("the server has not stopped in good order: {}", printable(&why)))
-                .advising(&goes_on(&place, "what has arrived is kept"))
+            let why = place.in_persons_words(&printable(&why));
+            refused(format!("the server has not stopped in good order: {why}"))
+                .advising(&place.goes_on("what has arrived is kept"))
         })?;
-    let looked = last_look(receiving, place).await;
+    if let Ok(Ended::Moved(error)) = ended {
+        return Err(error);
+    }
+    let looked = last_look(receiving, place, store_id).await;
     ended.and(looked)
 }
 
-/// The advice where the hidden folder stays.
-fn goes_on(place: &Place, what: &str) -> String {
-    let (hidden, folder) = (shown(place.hidden().path()), shell_word(place.folder().path()));
-    format!("{what} in {hidden}. To go on: towline receive {folder}")
+/// What the store, which is in this process, could not do.
+fn of_store(place: &Place, error: anyhow::Error) -> CliError {
+    let mut error = of_server(error);
+    error.message = place.in_persons_words(&error.message);
+    error
 }
 
 /// Looks at the store without a server. Where everything in it has landed, it is removed.
-async fn last_look(mut receiving: Receiving, place: Place) -> Result<Exit, CliError> {
-    let store = ClosedSitting::open(&place.store()).await.map_err(of_server)?;
+///
+/// What is looked at has to be the store that was served. It is opened from the hidden folder that is
+/// held, none is made, and its number is compared; and as its database is opened by a path in the end,
+/// the folders have to be where they were, before and after that. A new or another store would say that
+/// nothing is left, and the one that has what senders were told is stored would be removed (P3).
+async fn last_look(
+    mut receiving: Receiving,
+    place: Place,
+    store_id: StoreId,
+) -> Result<Exit, CliError> {
+    place.check()?;
+    let opened = ClosedSitting::open(&place.store()).await;
+    let store = opened.map_err(|error| {
+        of_store(&place, error).advising(&place.goes_on("what has arrived is kept"))
+    })?;
+    place.check()?;
+    if store.store_id() != store_id {
+        return Err(place.has_other_store());
+    }
     let mut arrivals = store.arrivals();
     receiving.not_landed.clear();
     receiving.land_all(&mut arrivals, &CancellationToken::new()).await?;
@@ -143,13 +173,15 @@ async fn last_look(mut receiving: Receiving, place: Place) -> Result<Exit, CliEr
         return Err(left);
     }
     // P3: everything that a sender was told is stored has its name here, durably, before the store goes.
+    // P5: where that cannot be made sure, the store stays.
     block_in_place(|| receiving.landing.sync_all()).map_err(|error| {
         let folder = shown(place.folder().path());
         refused(format!("{folder} cannot be synced: {}", in_words(&error)))
-            .advising(&goes_on(&place, "what has arrived is kept"))
+            .advising(&place.goes_on("what has arrived is kept"))
     })?;
+    place.check()?;
     // The store is locked until it is gone: no server can open it and accept something.
-    let ended = block_in_place(|| place.take_away())?;
+    let ended = block_in_place(|| place.end())?;
     block_in_place(|| ended.remove())?;
     drop(store);
     Ok(Exit::Done)
@@ -160,12 +192,12 @@ fn left(place: &Place, not_landed: usize, unfinished: usize) -> Option<CliError>
     if not_landed > 0 {
         let folder = shown(place.folder().path());
         let message = format!("arrived whole and without a name in {folder}: {not_landed}");
-        return Some(refused(message).advising(&goes_on(place, "they are kept")));
+        return Some(refused(message).advising(&place.goes_on("they are kept")));
     }
     if unfinished > 0 {
         let what = "the sender runs the same command again; what has arrived is kept";
         let message = format!("uploads that are not complete: {unfinished}");
-        return Some(CliError::new(Exit::Resumable, message).advising(&goes_on(place, what)));
+        return Some(CliError::new(Exit::Resumable, message).advising(&place.goes_on(what)));
     }
     None
 }
@@ -194,10 +226,11 @@ impl Receiving {
     async fn follow(
         &mut self,
         mut follow: Follow,
+        place: &Place,
         serving: &mut JoinHandle<Result<(), RunError>>,
         cancel: &CancellationToken,
     ) -> Result<Ended, CliError> {
-        let ended = self.follow_on(&mut follow, serving, cancel).await;
+        let ended = self.follow_on(&mut follow, place, serving, cancel).await;
         let is_stopping = follow.lines.is_stopping();
         drop(follow);
         match ended {
@@ -210,13 +243,17 @@ impl Receiving {
     async fn follow_on(
         &mut self,
         follow: &mut Follow,
+        place: &Place,
         serving: &mut JoinHandle<Result<(), RunError>>,
         cancel: &CancellationToken,
     ) -> Result<Ended, CliError> {
-        let first = NewLine::First { once: follow.once };
-        let mut line = Some(self.new_line(&follow.lines, None, first).await?);
+        let mut offer = Offer::first(follow.once, &follow.lines, &self.teller).await?;
         let mut last_seen = Instant::now();
         loop {
+            // Paths that are told lead there no more, and a path decides in the last look.
+            if let Err(moved) = block_in_place(|| place.check_meanwhile()) {
+                return Ok(Ended::Moved(moved));
+            }
             // Asked in this order: what a sender sends that comes after the first question is there to
             // be found by the last one.
             let is_sent_to = follow.lines.has_sender();
@@ -229,10 +266,16 @@ impl Receiving {
             let handled = self.handled;
             self.land_all(&mut follow.arrivals, cancel).await?;
             let is_over = !is_sent_to && is_complete && self.handled == handled && handled > 0;
-            if follow.once && is_over && last_seen.elapsed() >= COMES_AGAIN {
+            let is_gone = !is_sent_to && last_seen.elapsed() >= COMES_AGAIN;
+            if follow.once && is_over && is_gone {
                 return Ok(Ended::Asked);
             }
-            line = self.renew(follow, line).await?;
+            if is_gone && is_complete && self.handled == 0 {
+                offer.was_for_nothing();
+            }
+            if offer.renew(&follow.lines, &self.teller).await? {
+                last_seen = Instant::now();
+            }
             tokio::select! {
                 // All are cancel-safe.
                 biased;
@@ -241,31 +284,6 @@ impl Receiving {
                 () = tokio::time::sleep(INTERVAL) => {}
             }
         }
-    }
-
-    /// The line that can be used now: the next one where that was used or has expired. With `--once` none
-    /// follows one that was used.
-    async fn renew(&self, follow: &Follow, line: Option<Line>) -> Result<Option<Line>, CliError> {
-        let Some(line) = line else { return Ok(None) };
-        match follow.lines.state(&line).await.map_err(of_server)? {
-            LineState::Good => Ok(Some(line)),
-            LineState::Used if follow.once => Ok(None),
-            LineState::Used => self.new_line(&follow.lines, None, NewLine::Used).await.map(Some),
-            LineState::Expired => {
-                self.new_line(&follow.lines, Some(line), NewLine::Expired).await.map(Some)
-            }
-        }
-    }
-
-    async fn new_line(
-        &self,
-        lines: &Lines,
-        expired: Option<Line>,
-        why: NewLine,
-    ) -> Result<Line, CliError> {
-        let line = lines.next(expired).await.map_err(of_server)?;
-        self.teller.new_line(&line.reveal(), why);
-        Ok(line)
     }
 
     /// Lands everything that has arrived; after a page no more where `cancel` says so. A page that was

@@ -4,6 +4,8 @@
 //! from the one around it, never through a symbolic link. So whatever a server says, nothing is
 //! made outside the folder that the person chose.
 
+#[cfg(feature = "serve")]
+use super::held_path::held_path;
 use crate::failure::NameTaken;
 use crate::staging_name;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -137,9 +139,8 @@ impl LocalFolder {
     /// second names, or the file is on another one.
     #[cfg(feature = "serve")]
     pub(super) fn link_file(&self, file: &File, name: &Name) -> io::Result<()> {
-        use rustix::fd::AsRawFd as _;
         // The name of the open file itself: its other name may belong to another file by now.
-        let old = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let old = held_path(file.as_fd()).ok_or(Errno::NOTSUP)?;
         Ok(rustix::fs::linkat(CWD, old, &self.fd, name.as_str(), AtFlags::SYMLINK_FOLLOW)?)
     }
 

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use towline_engine::Engine;
 pub use towline_engine::OpenFile;
+use towline_types::StoreId;
 
 /// How long the store may take to close that was opened for a last look.
 const CLOSE: Duration = Duration::from_secs(3);
@@ -50,6 +51,12 @@ impl Sitting {
         let place = data_dir.to_owned();
         tokio::task::spawn_blocking(move || listening.record_in(&place)).await?;
         Ok(Self { server, listener, listen })
+    }
+
+    /// Which store it is, for the last look.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.server.shared().engine.store_id()
     }
 
     /// Where the server listens.
@@ -84,14 +91,22 @@ impl Sitting {
 pub struct ClosedSitting(Engine);
 
 impl ClosedSitting {
-    /// Opens the store for a last look, and locks it.
+    /// Opens the store for a last look, and locks it. None is made: of a new one nothing would be known
+    /// but that nothing is in it, and that would be taken for the last word (P3).
     ///
     /// # Errors
-    /// Where it cannot be used, or another server has it.
+    /// Where there is none, or it cannot be used, or another server has it.
     pub async fn open(data_dir: &Path) -> anyhow::Result<Self> {
-        let (engine, runtime) = (config(data_dir).engine, Handle::current());
+        let (mut engine, runtime) = (config(data_dir).engine, Handle::current());
+        engine.require_store = true;
         let opening = tokio::task::spawn_blocking(move || Engine::open(engine, &runtime));
         Ok(Self(opening.await??))
+    }
+
+    /// Which store it is.
+    #[must_use]
+    pub fn store_id(&self) -> StoreId {
+        self.0.store_id()
     }
 
     /// What is there, all of it from the beginning.

@@ -1,5 +1,6 @@
 //! `towline receive` and `towline put --to LINE`: two people in one room, and nothing else.
 
+mod moved;
 mod places;
 
 use rustix::process::Signal;
@@ -268,35 +269,96 @@ async fn what_was_stored_before_a_kill_lands_at_the_next_start_and_once() {
     assert_eq!(names_in(&receiver.path("d")).len(), files.len(), "nothing is here twice");
 }
 
+/// Nothing can be made in the folder, or something can again. Returns whether the system can do that.
+fn set_closed(folder: &Path, is_closed: bool) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        let mode = if is_closed { 0o500 } else { 0o700 };
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        return true;
+    }
+    // Root may write everywhere else.
+    let flag = if is_closed { "+i" } else { "-i" };
+    let changed = std::process::Command::new("chattr").arg(flag).arg(folder).status();
+    changed.is_ok_and(|status| status.success())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_land_is_told_and_kept_and_lands_later() {
     let (_site, cli) = desk().await;
     let receiver = Receiver::new();
     let file = TestFile::new(100, 1050);
-    cli.write("d/x/a", &file);
+    cli.write("d/a", &file);
     let (mut sitting, line) = receiver.sit(&cli, &["--once"]).await;
     sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
-    sitting.until(has_landed("d/x/a")).await;
-    fs::rename(receiver.path("d/x"), receiver.path("x")).unwrap();
-    fs::write(receiver.path("d/x"), "in the way").unwrap();
-    cli.write("d/x/b", &file);
+    sitting.until(has_landed("d/a")).await;
+    if !set_closed(&receiver.path("d"), true) {
+        return eprintln!("skipped: no folder can be closed to root here");
+    }
+    cli.write("d/b", &file);
     sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
     // It counts for `--once`, although it could not land.
     let ended = sitting.end().await;
+    assert!(set_closed(&receiver.path("d"), false));
     ended.assert_code(1);
-    for text in ["d/x/b has arrived whole and gets no name", "arrived whole and without a name in"]
-    {
+    for text in ["d/b has arrived whole and gets no name", "arrived whole and without a name in"] {
         assert!(ended.err.contains(text), "{text}: {ended:?}");
     }
-    assert_eq!(ended.err.matches("d/x/b").count(), 1, "once: {ended:?}");
-    assert_eq!(receiver.names(), [".towline-receive", "d", "x"]);
+    assert_eq!(ended.err.matches("d/b").count(), 1, "once: {ended:?}");
+    assert_eq!(receiver.names(), [".towline-receive", "d"]);
 
-    fs::remove_file(receiver.path("d/x")).unwrap();
     let (sitting, _) = receiver.go_on(&cli, &["--once"]).await;
     sitting.end().await.assert_done();
-    assert_same(&receiver.path("d/x/b"), &file);
-    assert_eq!(names_in(&receiver.path("d/x")), ["b"]);
-    assert_eq!(receiver.names(), ["d", "x"]);
+    assert_same(&receiver.path("d/b"), &file);
+    assert_eq!(names_in(&receiver.path("d")), ["a", "b"]);
+    assert_eq!(receiver.names(), ["d"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_reaches_nothing_that_the_person_has_made_in_a_received_folder() {
+    let (_site, cli) = desk().await;
+    let receiver = Receiver::new();
+    let file = TestFile::new(100, 1053);
+    cli.write("d/a", &file);
+    let (mut sitting, line) = receiver.sit(&cli, &[]).await;
+    sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
+    sitting.until(has_landed("d/a")).await;
+    let hooks = receiver.path("d/.git/hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    for path in [&hooks, &receiver.path("d/.git")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::write(receiver.path("d/notes"), "mine").unwrap();
+    let hook = cli.write("d/.git/hooks/pre-commit", &file);
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    cli.write("d/notes/b", &file);
+    sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
+    ctrl_c(sitting).await.assert_done();
+    // The person's own are as they were, with their permissions.
+    assert!(names_in(&hooks).is_empty());
+    for path in [&hooks, &receiver.path("d/.git")] {
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
+    }
+    assert_eq!(fs::read_to_string(receiver.path("d/notes")).unwrap(), "mine");
+    // What was sent has a place of its own.
+    assert_same(&receiver.path("d/.git (1)/hooks/pre-commit"), &file);
+    assert_same(&receiver.path("d/notes (1)/b"), &file);
+    assert_eq!(receiver.names(), ["d"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_used_for_nothing_is_followed_by_another_one() {
+    let (_site, cli) = desk().await;
+    let receiver = Receiver::new();
+    let file = TestFile::new(100, 1054);
+    cli.write("a.bin", &file);
+    let (mut sitting, line) = receiver.sit(&cli, &["--once"]).await;
+    sent(&cli, "home1", &["login", &line, "--as", "desk"]).await.assert_done();
+    let next = sitting.until(|event| event["event"] == "line").await;
+    let next = next["line"].as_str().unwrap();
+    sent(&cli, "home2", &["put", "a.bin", "--to", next]).await.assert_done();
+    sitting.end().await.assert_done();
+    assert_same(&receiver.path("a.bin"), &file);
+    assert_eq!(receiver.names(), ["a.bin"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

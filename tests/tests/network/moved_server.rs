@@ -335,3 +335,41 @@ async fn a_paused_put_to_a_sitting_is_resumed_by_its_new_line() {
     assert!(!sender.setting("config.toml").exists(), "the sitting has got no name");
     moved.assert_is_over().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sitting_waits_for_an_address_when_its_line_has_to_be_renewed() {
+    let Some(link) = NetnsLink::make() else { return };
+    let site = Site::new();
+    let user = site.add_user("nobody").await;
+    let [here, there] = ["here", "there"]
+        .map(|name| CliFixture::at(site.outside().join(name), &user, link.near.address(9)));
+    let folder = here.path("received");
+    fs::create_dir(&folder).unwrap();
+    let files = [1, 2].map(|number| TestFile::new(1000, 996 + number));
+    for (name, file) in ["a.bin", "b.bin"].into_iter().zip(&files) {
+        there.write(name, file);
+    }
+    let (mut receiving, line) = sitting(&link.near, &here, &folder).await;
+    let address = link.near.address(0).ip().to_string();
+    link.take_address();
+    // A sender on the same machine, who needs no network.
+    let local = line.replace(&address, "127.0.0.1");
+    let sender = PersonAt::new(&link.near, &there);
+    let has_landed = |name: &'static str| {
+        move |event: &Value| {
+            event["event"] == "landed" && event["path"].as_str().unwrap().ends_with(name)
+        }
+    };
+    sender.types(&["put", "a.bin", "--to", &local]).await.assert_done();
+    receiving.until(has_landed("a.bin")).await;
+    // The line is used up, there is no other one, and the sitting goes on.
+    sender.types(&["put", "b.bin", "--to", &local]).await.assert_done();
+    receiving.until(has_landed("b.bin")).await;
+    link.give_address();
+    let next = receiving.until(|event| event["event"] == "line").await;
+    assert!(next["line"].as_str().unwrap().contains(&address), "{next}");
+    receiving.signal(Signal::INT);
+    let ended = receiving.end().await;
+    let told = "has no address that others could use; the next line";
+    assert_eq!(ended.assert_done().err.matches(told).count(), 1, "{ended:?}");
+}

@@ -1,12 +1,12 @@
 //! What has landed, so that it does not land twice: not after a kill, and not where the person has moved
-//! it meanwhile. A thing is added when its name is durable, so that none is lost in a power cut.
+//! it meanwhile. A thing is added when its name is durable, so that none is lost in a power cut (P3).
 
+use super::line_file::LineFile;
 use crate::get::local_folder::LocalFolder;
-use rustix::fs::{Mode, OFlags};
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use towline_server::cli::{Thing, ThingKind};
+use towline_types::StoreId;
 
 /// The name of the list in the hidden folder: a thing a line.
 const NAME: &str = "landed";
@@ -14,27 +14,17 @@ const NAME: &str = "landed";
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct LandedList {
-    file: File,
+    file: LineFile,
     landed: HashSet<String>,
     /// What is not in the file yet.
     new: Vec<String>,
 }
 
 impl LandedList {
-    /// Reads the list, or begins one. Blocks.
-    pub(super) fn open(hidden: &LocalFolder) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let opened = rustix::fs::openat(hidden.fd(), NAME, flags | OFlags::NOFOLLOW, mode)?;
-        let mut file = File::from(opened);
-        let mut text = Vec::new();
-        file.read_to_end(&mut text)?;
-        // A power cut may have left a part of the last line: that thing is looked at again.
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64)?;
-        let text = String::from_utf8_lossy(&text[..whole]);
-        let landed = text.lines().map(str::to_owned).collect();
-        Ok(Self { file, landed, new: Vec::new() })
+    /// Reads the list of that store, or begins one. Blocks.
+    pub(super) fn open(hidden: &LocalFolder, store: StoreId) -> io::Result<Self> {
+        let (file, lines) = LineFile::open(hidden, NAME, store)?;
+        Ok(Self { file, landed: lines.into_iter().collect(), new: Vec::new() })
     }
 
     pub(super) fn has(&self, thing: &Thing) -> bool {
@@ -56,9 +46,9 @@ impl LandedList {
 
     /// Writes down what was added: its names are durable now. Blocks.
     pub(super) fn keep(&mut self) -> io::Result<()> {
-        let text: String = self.new.drain(..).map(|key| key + "\n").collect();
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_data()
+        self.file.add(&self.new.join("\n"))?;
+        self.new.clear();
+        self.file.sync()
     }
 }
 
@@ -94,8 +84,9 @@ mod tests {
     fn what_is_kept_is_known_again_and_a_torn_line_is_not() {
         let home = tempfile::tempdir().unwrap();
         let hidden = LocalFolder::open(home.path()).unwrap();
+        let store: StoreId = "01".repeat(16).parse().unwrap();
         let [one, two, three] = [1, 2, 3].map(folder);
-        let mut list = LandedList::open(&hidden).unwrap();
+        let mut list = LandedList::open(&hidden, store).unwrap();
         list.add(&one);
         list.add(&two);
         assert!(list.has(&one) && list.has_new());
@@ -103,12 +94,15 @@ mod tests {
         list.add(&three);
         let path = home.path().join(NAME);
         let whole = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, format!("{}fol", &whole[..whole.len() / 2])).unwrap();
-        let mut list = LandedList::open(&hidden).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
+        let mut list = LandedList::open(&hidden, store).unwrap();
         assert!(list.has(&one) && !list.has(&two) && !list.has(&three));
         list.add(&two);
         list.keep().unwrap();
-        let list = LandedList::open(&hidden).unwrap();
+        let list = LandedList::open(&hidden, store).unwrap();
         assert!(list.has(&one) && list.has(&two) && !list.has(&three));
+        // The numbers of another store are those of other things.
+        let other = "02".repeat(16).parse().unwrap();
+        assert!(!LandedList::open(&hidden, other).unwrap().has(&one));
     }
 }

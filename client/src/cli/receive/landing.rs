@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use towline_server::cli::{OpenFile, Thing, ThingKind};
-use towline_types::{LinkTarget, Name, UserId};
+use towline_types::{LinkTarget, Name, StoreId, UserId};
 
 /// What became of a thing.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    /// Blocks.
-    pub(super) fn open(place: &Place, umask: Mode) -> io::Result<Self> {
+    /// With what was written down of earlier sittings with the same store. Blocks.
+    pub(super) fn open(place: &Place, umask: Mode, store: StoreId) -> io::Result<Self> {
         let (base, hidden) = (place.folder().clone(), place.hidden().clone());
-        let list = LandedList::open(&hidden)?;
-        let folders = Folders::open(base, hidden.clone(), umask)?;
+        let list = LandedList::open(&hidden, store)?;
+        let folders = Folders::open(base, hidden.clone(), umask, store)?;
         Ok(Self { folders, list, hidden, umask })
     }
 

@@ -22,6 +22,8 @@ pub(super) enum NewLine {
     First { once: bool },
     /// The one before was used.
     Used,
+    /// The one before was the only one, and its sender has sent nothing.
+    UsedForNothing,
     /// No sender has used the one before in its time.
     Expired,
 }
@@ -66,9 +68,18 @@ impl Teller {
                      is done)"
                 }
                 NewLine::Used => "the line was used; for another sender:",
+                NewLine::UsedForNothing => "the line was used, and nothing was sent; the next one:",
                 NewLine::Expired => "no sender has used the line within 10 minutes; the next one:",
             });
             line(text);
+        });
+    }
+
+    /// There is no new line, because no address could be in it.
+    pub(super) fn waits_for_network(&self) {
+        self.screen.aside(|| {
+            say("this machine has no address that others could use; the next line is printed when it has \
+                 one");
         });
     }
 

@@ -4,7 +4,6 @@
 use crate::cli::join::usual_addresses;
 use crate::shared::Shared;
 use crate::token::{new_invitation, secret_hash};
-use anyhow::anyhow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,20 +66,18 @@ impl Lines {
         Self { shared, listen, key }
     }
 
-    /// A new line, for a user of its own: the one of a line that has expired, else a new one.
+    /// A new line, for a user of its own: the one of a line that has expired, else a new one. `None` where
+    /// this machine has no address that others could use; it may have one in a moment.
     ///
     /// # Errors
-    /// Where this machine has no address, or the line cannot be recorded.
-    pub async fn next(&self, expired: Option<Line>) -> anyhow::Result<Line> {
+    /// Where the line cannot be recorded.
+    pub async fn next(&self, expired: Option<&Line>) -> anyhow::Result<Option<Line>> {
         let host = self.listen.ip().to_string();
-        let addresses = usual_addresses(Some(&host), self.listen.port()).map_err(|_| {
-            anyhow!(
-                "this machine has no address that others could use: connect it to a network, or say \
-                 one with --listen HOST:PORT"
-            )
-        })?;
+        let Ok(addresses) = usual_addresses(Some(&host), self.listen.port()) else {
+            return Ok(None);
+        };
         let user = match expired {
-            Some(line) => line.user,
+            Some(line) => line.user.clone(),
             None => self.new_user().await?,
         };
         let engine = &self.shared.engine;
@@ -90,7 +87,7 @@ impl Lines {
         engine.invite(row).await?;
         let line = JoinLine { addresses, fingerprint: self.key, secret };
         let secret = secret_hash(&line.secret);
-        Ok(Line { line, user, secret, expires_at })
+        Ok(Some(Line { line, user, secret, expires_at }))
     }
 
     async fn new_user(&self) -> anyhow::Result<User> {

@@ -1,6 +1,6 @@
 //! The lines of a sitting, with a clock that is set.
 
-use super::{Arrivals, LineState, Lines, config};
+use super::{Arrivals, ClosedSitting, LineState, Lines, config};
 use crate::Server;
 use crate::shared::Shared;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ async fn each_line_has_a_user_and_one_that_no_sender_has_used_gives_it_to_the_ne
     let listen = "127.0.0.1:1".parse().unwrap();
     let lines = Lines::new(Arc::clone(shared), listen, server.fingerprint());
 
-    let first = lines.next(None).await.unwrap();
+    let first = lines.next(None).await.unwrap().unwrap();
     assert_eq!(lines.state(&first).await.unwrap(), LineState::Good);
     use_up(shared, &first, 1).await;
     assert_eq!(lines.state(&first).await.unwrap(), LineState::Used);
-    let second = lines.next(None).await.unwrap();
+    let second = lines.next(None).await.unwrap().unwrap();
     assert_ne!(first.user_id(), second.user_id());
     now.store(start + TEN_MINUTES_MS - 1, Ordering::Relaxed);
     assert_eq!(lines.state(&second).await.unwrap(), LineState::Good);
@@ -50,11 +50,19 @@ async fn each_line_has_a_user_and_one_that_no_sender_has_used_gives_it_to_the_ne
     assert_eq!(lines.state(&second).await.unwrap(), LineState::Expired);
     assert_eq!(lines.state(&first).await.unwrap(), LineState::Used, "once and for all");
     let user = second.user_id();
-    let third = lines.next(Some(second)).await.unwrap();
+    let third = lines.next(Some(&second)).await.unwrap().unwrap();
     assert_eq!(third.user_id(), user);
     assert_eq!(lines.state(&third).await.unwrap(), LineState::Good);
     // Each user is asked what it has sent.
     let mut arrivals = Arrivals::of(shared.engine.clone());
     assert!(arrivals.page().await.unwrap().is_none());
     assert_eq!(arrivals.senders(), [UserId::MIN, user]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_look_makes_no_store() {
+    let home = tempfile::tempdir().unwrap();
+    let Err(refused) = ClosedSitting::open(home.path()).await else { panic!("a new store") };
+    assert!(refused.to_string().contains("there is no Towline store"), "{refused:#}");
+    assert!(home.path().read_dir().unwrap().next().is_none());
 }
