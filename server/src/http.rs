@@ -24,6 +24,8 @@ mod guarded_stream;
 mod item;
 mod json;
 mod monitor;
+#[cfg(test)]
+mod open_api;
 mod problem;
 mod request_body;
 mod router;

@@ -4,14 +4,14 @@
 use super::caller::Caller;
 use super::extract::{Asked, Person};
 use super::files::bad_cursor;
-use super::item::of_change;
+use super::item::ChangeItem;
 use super::json::Json;
 use super::problem::Problem;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -21,17 +21,36 @@ use towline_types::ChangeId;
 
 /// What a client asks.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Where the answer before ended; `latest` for where the log ends now; without it, everything
     /// that there is.
     since: Option<String>,
+    #[cfg_attr(test, param(minimum = 1, maximum = 2000))]
     limit: Option<u32>,
     /// How many seconds to wait for a change.
     #[serde(default)]
+    #[cfg_attr(test, param(maximum = 55))]
     wait: u64,
     #[serde(rename = "token")]
+    #[cfg_attr(test, param(ignore))]
     _token: Option<String>,
+}
+
+/// A page of the log of changes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Delta {
+    items: Vec<ChangeItem>,
+    /// What `since` of the next request is.
+    next_cursor: String,
+    /// Whether there is more behind this page.
+    has_more: bool,
+    #[cfg_attr(test, schema(value_type = u64))]
+    latest_change_id: ChangeId,
 }
 
 /// How many changes a page has where the client does not say.
@@ -63,12 +82,12 @@ pub(super) async fn delta(
         problem = caller.ends() => return Err(problem),
         delta = account.delta(DeltaRequest { since, limit, wait }) => delta?,
     };
-    let body = json!({
-        "items": delta.changes.iter().map(of_change).collect::<Vec<_>>(),
-        "nextCursor": delta.next.to_string(),
-        "hasMore": delta.has_more,
-        "latestChangeId": delta.latest,
-    });
+    let body = Delta {
+        items: delta.changes.iter().map(ChangeItem::of).collect(),
+        next_cursor: delta.next.to_string(),
+        has_more: delta.has_more,
+        latest_change_id: delta.latest,
+    };
     let mut response = Json(body).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -19,40 +19,54 @@ use towline_types::{
 
 /// What a client says of a new upload.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[cfg_attr(test, schema(as = NewUpload))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct New {
     /// The name of the file, without folders.
+    #[cfg_attr(test, schema(min_length = 1, max_length = 255))]
     filename: String,
     /// The length of the file in bytes; without it, the length is told later.
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     size: Option<FileSize>,
     /// The folder, with `/` between names.
     #[serde(default)]
     folder: String,
     /// The BLAKE3 hash of the file.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     blake3: Option<FileHash>,
     /// The SHA-256 hash of the file.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     sha256: Option<Sha256Hash>,
     /// Words by which the client finds the document again.
     #[serde(default)]
     tags: Vec<String>,
     /// What to do where the name is taken.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^(rename|reject|replace|skip)$"))]
     on_conflict: Option<OnConflict>,
     /// The file whose next version this is to be.
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     file_id: Option<NodeId>,
     /// The folder, by its number.
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     parent_id: Option<NodeId>,
     /// The version that is to be replaced, and no other.
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     base_version: Option<DocumentId>,
     /// When the file was last modified, in milliseconds since 1970.
+    #[cfg_attr(test, schema(value_type = Option<i64>))]
     mtime: Option<ModifiedTime>,
     /// The permission bits of the file.
+    #[cfg_attr(test, schema(value_type = Option<u32>))]
     mode: Option<PermissionBits>,
 }
 
 /// The answer.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-struct Created {
+pub(super) struct Created {
+    #[cfg_attr(test, schema(value_type = u64))]
     upload_id: DocumentId,
     /// The address of the upload, with its token.
     upload_url: String,

@@ -2,13 +2,12 @@
 
 use super::caller::Caller;
 use super::extract::{Asked, DocumentNumber, NodeNumber, Person, Said, SaidOrNothing};
-use super::item::{Item, of_version};
+use super::item::{Item, Items, VersionItem};
 use super::json::Json;
 use super::problem::Problem;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize};
 use towline_engine::{ListFilter, ListRequest, PAGE_ENTRIES_MAX, PlacedNode};
 use towline_state::catalog::{Cursor, Depth, ListEntry, NodeRef, RemovalGuard};
 use towline_types::{ChangeId, DocumentId, Name, NodeId, NodeKind, NodePath};
@@ -18,6 +17,8 @@ const LIMIT: u32 = 500;
 
 /// Which entries are listed.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Listed {
     /// The folder, with `/` between names; none is the user's own.
@@ -27,13 +28,16 @@ pub(super) struct Listed {
     #[serde(default)]
     recursive: bool,
     /// `file`, `folder` or `link`.
+    #[cfg_attr(test, param(value_type = Option<String>, pattern = "^(file|folder|link)$"))]
     kind: Option<NodeKind>,
     /// A pattern for the name.
     name: Option<String>,
     after: Option<String>,
+    #[cfg_attr(test, param(minimum = 1, maximum = 1000))]
     limit: Option<u32>,
     /// Where the client has no header for it.
     #[serde(rename = "token")]
+    #[cfg_attr(test, param(ignore))]
     _token: Option<String>,
 }
 
@@ -62,10 +66,9 @@ pub(super) async fn list(
         // A folder that is there is not too deep.
         NodePath::new(names.collect()).unwrap_or_default()
     };
-    let items = page.entries.iter().map(|entry| Item::within(&entry.node, &below(entry)));
-    let items: Vec<_> = items.collect();
+    let items = page.entries.iter().map(|entry| Item::within(&entry.node, &below(entry))).collect();
     let next = page.next.as_ref().map(ToString::to_string);
-    Ok(no_store(Json(json!({ "items": items, "next": next })).into_response()))
+    Ok(no_store(Json(Items { items, next }).into_response()))
 }
 
 /// `GET /documents/{id}`: a version, with what the client has said of it.
@@ -99,11 +102,15 @@ pub(super) async fn current(caller: &Caller, node: NodeRef) -> Result<DocumentId
 
 /// A new folder.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewFolder {
     /// The folder that it lies in; none is the user's own.
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     parent_id: Option<NodeId>,
     name: String,
+    /// `folder`.
+    #[cfg_attr(test, schema(value_type = String, pattern = "^folder$"))]
     kind: NodeKind,
 }
 
@@ -128,10 +135,12 @@ pub(super) async fn make(
 
 /// A new place for a node. What is left out stays as it is.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewPlace {
     /// The folder; `null` is the user's own.
     #[serde(default, deserialize_with = "said")]
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     parent_id: Option<Option<NodeId>>,
     name: Option<String>,
 }
@@ -167,6 +176,8 @@ pub(super) async fn relocate(
 
 /// What a client says when it removes a node.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Removing {
     /// What the client has seen: with it a folder goes with all that is below, where nothing of
@@ -176,6 +187,7 @@ pub(super) struct Removing {
     #[serde(default)]
     recursive: bool,
     #[serde(rename = "token")]
+    #[cfg_attr(test, param(ignore))]
     _token: Option<String>,
 }
 
@@ -203,6 +215,15 @@ pub(super) async fn remove(
     Ok(Json(Item::placed(&removed)).into_response())
 }
 
+/// A page of the versions of a file, the newest first.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub(super) struct Versions {
+    items: Vec<VersionItem>,
+    /// What `after` of the next page is; none behind the last page.
+    next: Option<String>,
+}
+
 /// `GET /files/{id}/versions`.
 pub(super) async fn versions(
     Person(caller): Person,
@@ -212,17 +233,22 @@ pub(super) async fn versions(
     let after = position(page.after.as_deref())?;
     let limit = limit(page.limit)?;
     let page = caller.account.versions(NodeRef::Id(id), after, limit).await?;
-    let items: Vec<_> = page.versions.iter().map(of_version).collect();
-    Ok(no_store(Json(json!({ "items": items, "next": page.next })).into_response()))
+    let items = page.versions.iter().map(VersionItem::of).collect();
+    let next = page.next.as_ref().map(ToString::to_string);
+    Ok(no_store(Json(Versions { items, next }).into_response()))
 }
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
     after: Option<String>,
+    #[cfg_attr(test, param(minimum = 1, maximum = 1000))]
     limit: Option<u32>,
     #[serde(rename = "token")]
+    #[cfg_attr(test, param(ignore))]
     _token: Option<String>,
 }
 
@@ -237,16 +263,18 @@ pub(super) async fn trash(
         Some(folder) => Item::within(&entry.node, &folder),
         None => Item::of(&entry.node),
     });
-    let items: Vec<_> = items.collect();
+    let items = items.collect();
     let next = page.next.as_ref().map(ToString::to_string);
-    Ok(no_store(Json(json!({ "items": items, "next": next })).into_response()))
+    Ok(no_store(Json(Items { items, next }).into_response()))
 }
 
 /// What is restored.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Restoring {
     /// An older version; without it, the node comes back from the trash.
+    #[cfg_attr(test, schema(value_type = Option<u64>, minimum = 1))]
     version_id: Option<DocumentId>,
 }
 

@@ -3,45 +3,95 @@
 use super::disposition::media_type;
 use super::shown::time_text;
 use serde::Serialize;
-use serde_json::{Value, json};
 use towline_engine::PlacedNode;
 use towline_state::catalog::{Change, Changed, FileVersion, Node, NodeVersion};
-use towline_types::{NodeKind, NodePath};
+use towline_types::{
+    ChangeId, DocumentId, FileHash, FileSize, LinkTarget, ModifiedTime, NodeId, NodeKind, NodePath,
+    PermissionBits,
+};
 
 /// See the module's description.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    #[cfg_attr(test, schema(value_type = u64))]
+    file_id: NodeId,
+    /// `file`, `folder` or `link`.
+    #[cfg_attr(test, schema(value_type = String))]
+    kind: NodeKind,
+    /// The folder that it lies in; none is the user's own.
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    parent_id: Option<NodeId>,
+    name: String,
+    /// The document that a file is now.
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    version_id: Option<DocumentId>,
+    /// The length of a file in bytes.
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    size: Option<FileSize>,
+    content_type: Option<&'static str>,
+    etag: Option<String>,
+    checksum: Option<Checksum>,
+    /// When the file was last modified, in milliseconds since 1970, as its client has said.
+    #[cfg_attr(test, schema(value_type = Option<i64>))]
+    mtime: Option<ModifiedTime>,
+    /// The permission bits, as its client has said.
+    #[cfg_attr(test, schema(value_type = Option<u32>))]
+    mode: Option<PermissionBits>,
+    /// Where a link leads.
+    #[cfg_attr(test, schema(value_type = Option<String>))]
+    target: Option<LinkTarget>,
+    /// Grows with each move, for `If-Match`.
+    #[cfg_attr(test, schema(value_type = u64))]
+    place_rev: ChangeId,
+    /// Grows with each version.
+    #[cfg_attr(test, schema(value_type = u64))]
+    content_rev: ChangeId,
+    /// When it was put into the trash.
+    deleted_at: Option<String>,
+    /// The folders above it, with `/` between names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<String>,
+}
+
+/// The hashes of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct Item(Value);
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub(super) struct Checksum {
+    /// The BLAKE3 hash, in hexadecimal digits.
+    #[cfg_attr(test, schema(value_type = String))]
+    blake3: FileHash,
+}
 
 impl Item {
     /// A node of which it is not known in which folders it lies.
     pub(super) fn of(node: &Node) -> Self {
         let version = node.version;
         let blake3 = version.map(|version| version.blake3);
-        Self(json!({
-            "fileId": node.node_id,
-            "kind": node.kind.as_str(),
-            "parentId": node.parent_id,
-            "name": node.name.as_str(),
-            "versionId": version.map(|version| version.document_id),
-            "size": version.map(|version| version.filesize),
-            "contentType": content_type(node),
-            "etag": blake3.map(|hash| format!("b3-{hash}")),
-            "checksum": blake3.map(|hash| json!({ "blake3": hash })),
-            "mtime": node.mtime,
-            "mode": node.mode,
-            "target": node.target,
-            "placeRev": node.place_rev,
-            "contentRev": node.content_rev,
-            "deletedAt": node.deleted_at.map(time_text),
-        }))
+        Self {
+            file_id: node.node_id,
+            kind: node.kind,
+            parent_id: node.parent_id,
+            name: node.name.to_string(),
+            version_id: version.map(|version| version.document_id),
+            size: version.map(|version| version.filesize),
+            content_type: content_type(node),
+            etag: blake3.map(etag),
+            checksum: blake3.map(|blake3| Checksum { blake3 }),
+            mtime: node.mtime,
+            mode: node.mode,
+            target: node.target.clone(),
+            place_rev: node.place_rev,
+            content_rev: node.content_rev,
+            deleted_at: node.deleted_at.map(time_text),
+            folder: None,
+        }
     }
 
     /// The same with the folders above it, as one text.
     pub(super) fn within(node: &Node, folder: &NodePath) -> Self {
-        let Self(mut item) = Self::of(node);
-        item["folder"] = json!(text(folder));
-        Self(item)
+        Self { folder: Some(text(folder)), ..Self::of(node) }
     }
 
     /// A node and its place; in the trash it has none.
@@ -53,56 +103,135 @@ impl Item {
     }
 }
 
+fn etag(blake3: FileHash) -> String {
+    format!("b3-{blake3}")
+}
+
+/// A page of a list of nodes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub(super) struct Items {
+    pub(super) items: Vec<Item>,
+    /// What `after` of the next page is; none behind the last page.
+    pub(super) next: Option<String>,
+}
+
 /// One change of the log, with the whole state of its node after it.
-pub(super) fn of_change(change: &Change) -> Value {
-    let Change { change_id, op, changed, node, at } = change;
-    let version = node.version;
-    let blake3 = version.map(|version| version.blake3);
-    json!({
-        "changeId": change_id,
-        "fileId": node.node_id,
-        "op": op.as_str(),
-        "changed": match changed {
-            Changed::Content => vec!["content"],
-            Changed::Place => vec!["place"],
-            Changed::Both => vec!["content", "place"],
-            Changed::Neither => Vec::new(),
-        },
-        "kind": node.kind.as_str(),
-        "parentId": node.parent_id,
-        // Bytes in a bucket will have one.
-        "key": Value::Null,
-        "versionId": version.map(|version| version.document_id),
-        "etag": blake3.map(|hash| format!("b3-{hash}")),
-        "size": version.map(|version| version.filesize),
-        "contentType": content_type(node),
-        "checksum": blake3.map(|hash| json!({ "blake3": hash })),
-        "metadata": {
-            "name": node.name.as_str(),
-            "mtime": node.mtime,
-            "mode": node.mode,
-            "target": node.target,
-        },
-        "placeRev": node.place_rev,
-        "at": at.map(time_text),
-        // Devices will have names.
-        "actorDeviceId": Value::Null,
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangeItem {
+    #[cfg_attr(test, schema(value_type = u64))]
+    change_id: ChangeId,
+    #[cfg_attr(test, schema(value_type = u64))]
+    file_id: NodeId,
+    /// `CREATE`, `UPDATE` or `DELETE`.
+    op: &'static str,
+    /// Of `content` and `place` what has changed.
+    changed: &'static [&'static str],
+    #[cfg_attr(test, schema(value_type = String))]
+    kind: NodeKind,
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    parent_id: Option<NodeId>,
+    /// Bytes in a bucket will have one.
+    key: Option<String>,
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    version_id: Option<DocumentId>,
+    etag: Option<String>,
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
+    size: Option<FileSize>,
+    content_type: Option<&'static str>,
+    checksum: Option<Checksum>,
+    metadata: Metadata,
+    #[cfg_attr(test, schema(value_type = u64))]
+    place_rev: ChangeId,
+    at: Option<String>,
+    /// Devices will have names.
+    actor_device_id: Option<String>,
+}
+
+/// What the client has said of a node.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+struct Metadata {
+    name: String,
+    #[cfg_attr(test, schema(value_type = Option<i64>))]
+    mtime: Option<ModifiedTime>,
+    #[cfg_attr(test, schema(value_type = Option<u32>))]
+    mode: Option<PermissionBits>,
+    #[cfg_attr(test, schema(value_type = Option<String>))]
+    target: Option<LinkTarget>,
+}
+
+impl ChangeItem {
+    pub(super) fn of(change: &Change) -> Self {
+        let Change { change_id, op, changed, node, at } = change;
+        let version = node.version;
+        let blake3 = version.map(|version| version.blake3);
+        Self {
+            change_id: *change_id,
+            file_id: node.node_id,
+            op: op.as_str(),
+            changed: match changed {
+                Changed::Content => &["content"],
+                Changed::Place => &["place"],
+                Changed::Both => &["content", "place"],
+                Changed::Neither => &[],
+            },
+            kind: node.kind,
+            parent_id: node.parent_id,
+            key: None,
+            version_id: version.map(|version| version.document_id),
+            etag: blake3.map(etag),
+            size: version.map(|version| version.filesize),
+            content_type: content_type(node),
+            checksum: blake3.map(|blake3| Checksum { blake3 }),
+            metadata: Metadata {
+                name: node.name.to_string(),
+                mtime: node.mtime,
+                mode: node.mode,
+                target: node.target.clone(),
+            },
+            place_rev: node.place_rev,
+            at: at.map(time_text),
+            actor_device_id: None,
+        }
+    }
 }
 
 /// A version of a file.
-pub(super) fn of_version(version: &FileVersion) -> Value {
-    let NodeVersion { document_id, filesize, blake3 } = version.version;
-    json!({
-        "versionId": document_id,
-        "size": filesize,
-        "etag": format!("b3-{blake3}"),
-        "checksum": { "blake3": blake3 },
-        "createdAt": time_text(version.created_at),
-        "mtime": version.mtime,
-        "current": version.replaced_at.is_none(),
-        "replacedAt": version.replaced_at.map(time_text),
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VersionItem {
+    #[cfg_attr(test, schema(value_type = u64))]
+    version_id: DocumentId,
+    #[cfg_attr(test, schema(value_type = u64))]
+    size: FileSize,
+    etag: String,
+    checksum: Checksum,
+    created_at: String,
+    #[cfg_attr(test, schema(value_type = Option<i64>))]
+    mtime: Option<ModifiedTime>,
+    /// Whether the file is this version now.
+    current: bool,
+    replaced_at: Option<String>,
+}
+
+impl VersionItem {
+    pub(super) fn of(version: &FileVersion) -> Self {
+        let NodeVersion { document_id, filesize, blake3 } = version.version;
+        Self {
+            version_id: document_id,
+            size: filesize,
+            etag: etag(blake3),
+            checksum: Checksum { blake3 },
+            created_at: time_text(version.created_at),
+            mtime: version.mtime,
+            current: version.replaced_at.is_none(),
+            replaced_at: version.replaced_at.map(time_text),
+        }
+    }
 }
 
 /// The media type of a file, by the ending of its name; none for what is no file.

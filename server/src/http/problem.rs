@@ -23,16 +23,24 @@ pub(super) struct Problem {
     content_length: Option<u64>,
 }
 
+/// The document itself.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[cfg_attr(test, schema(as = Problem))]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub(super) struct Body {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     title: &'static str,
     status: u16,
+    /// A word that stays.
+    #[cfg_attr(test, schema(value_type = String))]
     code: Cow<'static, str>,
+    /// A sentence for people.
+    #[cfg_attr(test, schema(value_type = String))]
     detail: Cow<'static, str>,
     #[serde(rename = "expected-offset", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     expected_offset: Option<Offset>,
     #[serde(rename = "provided-offset", skip_serializing_if = "Option::is_none")]
     provided_offset: Option<u64>,

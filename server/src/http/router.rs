@@ -64,15 +64,15 @@ fn well_formed(request: &Request<Incoming>) -> Result<(), Problem> {
 
 fn routes(context: Context) -> Router<Context> {
     Router::new()
-        .route("/uploads", post(begin).options(options))
+        .route("/uploads", post(begin).options(where_uploads_begin))
         .route("/uploads/{id}", get(uploads::show).head(probe).patch(append).delete(cancel))
-        .route("/uploads/{id}", axum::routing::options(options))
+        .route("/uploads/{id}", axum::routing::options(one_upload))
         .route("/uploads/{id}/complete", post(uploads::complete))
         .route("/uploads/{id}/token", post(uploads::renew_token))
         .route("/documents", get(files::list))
         .route("/documents/{id}", get(files::document))
         .route("/documents/{id}/content", get(download::of_document))
-        .route("/files", post(make).options(options))
+        .route("/files", post(make).options(where_uploads_begin))
         .route("/files/{id}", get(files::show).patch(files::relocate).delete(files::remove))
         .route("/files/{id}/content", get(download::of_file))
         .route("/files/{id}/versions", get(files::versions))
@@ -87,8 +87,12 @@ fn routes(context: Context) -> Router<Context> {
         .layer(middleware::from_fn_with_state(context, cross_origin::speak))
 }
 
-async fn options(State(context): State<Context>) -> Response {
-    tus::options(&context)
+async fn where_uploads_begin(State(context): State<Context>) -> Response {
+    tus::options(&context, "POST, OPTIONS")
+}
+
+async fn one_upload(State(context): State<Context>) -> Response {
+    tus::options(&context, "GET, HEAD, PATCH, DELETE, OPTIONS")
 }
 
 async fn no_such_page() -> Problem {

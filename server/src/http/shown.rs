@@ -8,14 +8,20 @@ use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
 
 /// A document as the client is shown it when its upload has ended.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[cfg_attr(test, schema(as = Document))]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shown {
+    #[cfg_attr(test, schema(value_type = u64))]
     document_id: DocumentId,
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     file_id: Option<NodeId>,
     filename: String,
     folder: String,
     size: u64,
+    #[cfg_attr(test, schema(value_type = Option<String>))]
     sha256: Option<Sha256Hash>,
+    #[cfg_attr(test, schema(value_type = String))]
     blake3: FileHash,
     status: &'static str,
     created_at: String,

@@ -82,8 +82,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// `OPTIONS`: what the server can do.
-pub(super) fn options(context: &Context) -> Response {
+/// `OPTIONS`: what the server can do, and what is possible at the address.
+pub(super) fn options(context: &Context, methods: &'static str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     describe(headers);
@@ -94,8 +94,7 @@ pub(super) fn options(context: &Context) -> Response {
     if max < FileSize::MAX {
         headers.insert("tus-max-size", HeaderValue::from(max.get()));
     }
-    headers
-        .insert(header::ALLOW, HeaderValue::from_static("POST, GET, HEAD, PATCH, DELETE, OPTIONS"));
+    headers.insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 

@@ -20,8 +20,10 @@ const RANGES_MAX: u32 = 1024;
 
 /// An upload as the client is shown it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-struct Upload {
+pub(super) struct Upload {
+    #[cfg_attr(test, schema(value_type = u64))]
     upload_id: DocumentId,
     status: &'static str,
     filename: String,
@@ -30,6 +32,7 @@ struct Upload {
     total: Option<u64>,
     /// The first byte that the client has to send, because everything before it survives a power
     /// cut.
+    #[cfg_attr(test, schema(value_type = u64))]
     next_offset: Offset,
     /// The ranges that are here: first byte, last byte.
     received_ranges: Vec<[u64; 2]>,
@@ -38,12 +41,16 @@ struct Upload {
     created_at: String,
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     document_id: Option<DocumentId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     file_id: Option<NodeId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     blake3: Option<FileHash>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     sha256: Option<Sha256Hash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -163,15 +170,20 @@ pub(super) async fn cancel(caller: &Caller, id: DocumentId) -> Result<Response, 
 
 /// What a client may say when it completes an upload.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Completing {
     /// The length of the file in bytes, where it was not told before.
+    #[cfg_attr(test, schema(value_type = Option<u64>))]
     size: Option<FileSize>,
     /// The SHA-256 hash of the whole file.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     sha256: Option<Sha256Hash>,
     /// The BLAKE3 hash of the whole file.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$"))]
     blake3: Option<FileHash>,
     /// What to do where the name is taken; none is what the client said when the upload began.
+    #[cfg_attr(test, schema(value_type = Option<String>, pattern = "^(rename|reject|replace|skip)$"))]
     on_conflict: Option<OnConflict>,
 }
 
@@ -244,8 +256,9 @@ fn compare(said: &Completing, completion: &Completion) -> Result<(), Problem> {
 
 /// A new token for an upload.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-struct Token {
+pub(super) struct Token {
     token: String,
     expires_at: String,
 }
