@@ -23,6 +23,7 @@ mod files;
 mod guarded_stream;
 mod item;
 mod json;
+mod links;
 mod monitor;
 #[cfg(test)]
 mod open_api;

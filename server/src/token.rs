@@ -9,6 +9,7 @@
 //! provider, its tokens are taken as well (`provider`).
 
 mod claims;
+mod document_token;
 mod error;
 mod file;
 mod identity;
@@ -16,8 +17,8 @@ mod invitation;
 mod jwks;
 mod provider;
 mod signing_keys;
-mod upload_token;
 
+pub(crate) use document_token::{DocumentRight, DocumentToken, is_document_token};
 pub use error::{KeyError, TokenError};
 pub use file::write_token;
 pub use identity::{Identity, Verified};
@@ -26,7 +27,6 @@ pub(crate) use invitation::secret_hash;
 pub use jwks::ProviderKeysError;
 pub use provider::TrustedProvider;
 pub use signing_keys::{SigningKey, SigningKeys};
-pub(crate) use upload_token::{UploadToken, is_upload_token};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use claims::Claims;

@@ -7,7 +7,9 @@ use crate::access::{self, Access};
 use crate::audit::AuditedClient;
 use crate::places::NoPlace;
 use crate::tcp::{Privacy, crowded};
-use crate::token::{Identity, TokenError, UploadToken, Verified, is_upload_token};
+use crate::token::{
+    DocumentRight, DocumentToken, Identity, TokenError, Verified, is_document_token,
+};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
@@ -26,9 +28,17 @@ pub(super) struct Caller {
     pub(super) identity: Identity,
     /// When the token of the person ends.
     pub(super) until: Timestamp,
-    /// The only upload that the token is good for; none for the token of a person.
-    upload: Option<DocumentId>,
+    scope: Scope,
     access: WatchedAccess,
+}
+
+/// What the token of a request is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// All that belongs to its user.
+    Person,
+    /// One document.
+    One(DocumentRight, DocumentId),
 }
 
 /// Whether the user may still be here: a task of its own looks at it, also while the client takes or
@@ -71,7 +81,11 @@ const NOT_PRIVATE: &str = "this server takes requests from other machines only o
 
 const NO_TOKEN: &str = "the request has no token: send the header Authorization: Bearer TOKEN";
 
-const OF_ONE_UPLOAD: &str = "this token is good for one upload alone, and not for this request";
+fn of_one_document() -> Problem {
+    let message =
+        "this token is good for one upload or one download alone, and not for this request";
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", message)
+}
 
 impl Caller {
     /// Finds out who sends the request, and gives the connection's place to that user. The rules
@@ -93,8 +107,8 @@ impl Caller {
             return Err(Refusal::TlsRequired);
         }
         let token = token(parts).ok_or(Refusal::NoToken)?;
-        let (identity, user, of_upload) = if is_upload_token(&token) {
-            let token = shared.tokens.check_for_upload(&token)?;
+        let (identity, user, of_document) = if is_document_token(&token) {
+            let token = shared.tokens.check_for_document(&token)?;
             let verified = &token.person;
             let standing = shared.engine.standing(verified.user.clone(), verified.token).await;
             let standing = standing.map_err(|error| access::not_checked(&error))?;
@@ -109,7 +123,7 @@ impl Caller {
         };
         client.belongs_to(user.user_id)?;
         shared.token_use.note(&shared.engine, &identity);
-        Ok(Self::admitted(context, sender, user, identity, of_upload))
+        Ok(Self::admitted(context, sender, user, identity, of_document))
     }
 
     fn admitted(
@@ -117,7 +131,7 @@ impl Caller {
         sender: Sender,
         user: User,
         identity: Identity,
-        token: Option<UploadToken>,
+        token: Option<DocumentToken>,
     ) -> Self {
         let Context { shared, client, .. } = context;
         let mut origin = Origin::new(sender.address);
@@ -133,30 +147,39 @@ impl Caller {
         let access = Access::granted(Arc::clone(shared), identity, audited);
         let access = WatchedAccess::begin(access, client.cut.clone());
         let until = token.as_ref().map_or(identity.expires_at, |token| token.until);
-        Self { account, identity, until, upload: token.map(|token| token.upload), access }
+        let scope = token.map_or(Scope::Person, |token| Scope::One(token.right, token.document));
+        Self { account, identity, until, scope, access }
     }
 
-    /// Refuses a token that is good for one upload alone.
+    /// Refuses a token that is good for one document alone.
     pub(super) fn is_person(&self) -> Result<(), Problem> {
-        match self.upload {
-            None => Ok(()),
-            Some(_) => Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", OF_ONE_UPLOAD)),
+        match self.scope {
+            Scope::Person => Ok(()),
+            Scope::One(..) => Err(of_one_document()),
         }
     }
 
     /// Whether the token is good for one upload alone. It fills the upload, and does nothing to
     /// other documents.
     pub(super) const fn has_upload_token(&self) -> bool {
-        self.upload.is_some()
+        matches!(self.scope, Scope::One(DocumentRight::Fill, _))
     }
 
-    /// Refuses a token that is good for another upload.
+    /// Refuses a token that is good for something else than filling this upload.
     pub(super) fn may_write(&self, upload: DocumentId) -> Result<(), Problem> {
-        match self.upload {
-            Some(own) if own != upload => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", OF_ONE_UPLOAD))
-            }
-            _ => Ok(()),
+        match self.scope {
+            Scope::Person => Ok(()),
+            Scope::One(DocumentRight::Fill, own) if own == upload => Ok(()),
+            Scope::One(..) => Err(of_one_document()),
+        }
+    }
+
+    /// Refuses a token that is good for something else than the bytes of this document.
+    pub(super) fn may_read(&self, document: DocumentId) -> Result<(), Problem> {
+        match self.scope {
+            Scope::Person => Ok(()),
+            Scope::One(DocumentRight::Fetch, own) if own == document => Ok(()),
+            Scope::One(..) => Err(of_one_document()),
         }
     }
 

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::sender::Sender;
 use super::shown::{Shown, time_text};
 use super::state::{CHUNK_BYTES, UPLOAD_TOKEN_TTL};
+use crate::token::DocumentRight;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -200,7 +201,13 @@ pub(super) fn token(
     id: DocumentId,
 ) -> Result<(String, String), Problem> {
     let tokens = &context.shared.tokens;
-    let issued = tokens.issue_for_upload(&caller.identity, caller.until, id, UPLOAD_TOKEN_TTL);
+    let issued = tokens.issue_for_document(
+        &caller.identity,
+        caller.until,
+        DocumentRight::Fill,
+        id,
+        UPLOAD_TOKEN_TTL,
+    );
     let (token, ends) = issued.map_err(|error| {
         tracing::error!(%error, "a token for an upload could not be made");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no token could be made")
@@ -209,7 +216,7 @@ pub(super) fn token(
 }
 
 /// Scheme and host as the client has them; nothing where it does not say.
-fn origin(context: &Context, headers: &HeaderMap) -> String {
+pub(super) fn origin(context: &Context, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let scheme = if Sender::of(context, headers).is_tls { "https" } else { "http" };
     host.map_or_else(String::new, |host| format!("{scheme}://{host}"))

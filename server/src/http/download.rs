@@ -6,7 +6,7 @@ use super::client::Context;
 use super::conditions::{self, Outcome};
 use super::disposition::{self, Use};
 use super::entity_tag;
-use super::extract::{At, DocumentNumber, NodeNumber, Person};
+use super::extract::{At, NodeNumber, Person, Readable};
 use super::files;
 use super::problem::Problem;
 use axum::body::{Body, Bytes};
@@ -25,19 +25,18 @@ use towline_state::catalog::NodeRef;
 use towline_types::{DocumentId, FileHash, Offset};
 
 /// What is known of a document before its bytes are read.
-struct Document {
-    id: DocumentId,
-    name: String,
+pub(super) struct Document {
+    pub(super) id: DocumentId,
+    pub(super) name: String,
     length: u64,
     tag: HeaderValue,
     modified: SystemTime,
 }
 
-/// `GET /documents/{id}/content`.
+/// `GET /documents/{id}/content`, and `GET /d/{id}/{name}`, which is the address of a link.
 pub(super) async fn of_document(
     State(context): State<Context>,
-    Person(caller): Person,
-    DocumentNumber(id): DocumentNumber,
+    Readable { caller, id }: Readable,
     parts: Parts,
 ) -> Result<Response, Problem> {
     get(&context, caller, &parts, id).await
@@ -116,7 +115,7 @@ async fn get(
     Ok(response)
 }
 
-async fn look_up(caller: &Caller, id: DocumentId) -> Result<Document, Problem> {
+pub(super) async fn look_up(caller: &Caller, id: DocumentId) -> Result<Document, Problem> {
     let status = caller.account.status(id).await?;
     let Status { phase: Phase::Completed, hash: Some(hash), .. } = &status else {
         let message = "the document is not complete: its upload is unfinished or was given up";
@@ -163,6 +162,8 @@ fn present(headers: &mut HeaderMap, document: &Document, parts: &Parts) {
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    // The address may have a token in it.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
 }
 

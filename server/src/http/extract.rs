@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::client::Context;
 use super::problem::Problem;
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -52,6 +52,23 @@ impl FromRequestParts<Context> for OfUpload {
     }
 }
 
+/// The document in an address, and a caller whose token is good for its bytes.
+pub(super) struct Readable {
+    pub(super) caller: Caller,
+    pub(super) id: DocumentId,
+}
+
+impl FromRequestParts<Context> for Readable {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Problem> {
+        let caller = Caller::of(context, parts).await?;
+        let DocumentNumber(id) = DocumentNumber::from_request_parts(parts, context).await?;
+        caller.may_read(id)?;
+        Ok(Self { caller, id })
+    }
+}
+
 /// The number of a document in an address.
 pub(super) struct DocumentNumber(pub(super) DocumentId);
 
@@ -90,10 +107,10 @@ impl FromRequestParts<Context> for At {
     }
 }
 
-/// The part of an address that its route leaves open.
+/// The first part of an address that its route leaves open.
 async fn in_address(parts: &mut Parts, context: &Context) -> Option<String> {
-    let taken = Path::<String>::from_request_parts(parts, context).await;
-    taken.ok().map(|Path(text)| text)
+    let taken = RawPathParams::from_request_parts(parts, context).await.ok()?;
+    taken.iter().next().map(|(_, text)| text.to_owned())
 }
 
 fn not_found(message: &'static str) -> Problem {

@@ -8,6 +8,7 @@ use super::changes::{Delta, Wanted};
 use super::create::{Created, New};
 use super::files::{Listed, NewFolder, NewPlace, Page, Removing, Restoring, Versions};
 use super::item::{Item, Items};
+use super::links::{Link, NewLink};
 use super::problem::Body as Problem;
 use super::shown::Shown;
 use super::uploads::{Completing, Token, Upload};
@@ -107,6 +108,18 @@ operation! {
      (status = 304, description = "The client has this state.")]
 }
 operation! {
+    /// The same for whoever has a link.
+    linked_content, get "/d/{id}/{name}", (params(("id" = u64, Path), ("name" = String, Path, description = "anything")),),
+    [(status = 200, description = "All bytes.", body = Bytes, content_type = "application/octet-stream"),
+     (status = 206, description = "The ranges that were asked for.", body = Bytes, content_type = "application/octet-stream"),
+     (status = 304, description = "The client has this state.")]
+}
+operation! {
+    /// A link to a document.
+    make_link, post "/download-url", (request_body = NewLink,),
+    [(status = 201, description = "The link.", body = Link)]
+}
+operation! {
     /// The bytes of a file as it is now.
     file_content, get "/files/{id}/content", (params(("id" = u64, Path)),),
     [(status = 200, description = "All bytes.", body = Bytes, content_type = "application/octet-stream"),
@@ -187,7 +200,8 @@ impl Modify for Bearer {
     ),
     paths(
         begin, probe, show_upload, append, cancel, complete, renew_token, upload_options,
-        file_options, one_upload_options, list, show_document, document_content, file_content,
+        file_options, one_upload_options, list, show_document, document_content,
+        linked_content, make_link, file_content,
         content_at, make, show_file, relocate, remove, versions, restore, trash, delta,
         change_stream
     ),

@@ -6,8 +6,8 @@ use super::extract::{OfUpload, Person, Said};
 use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::{
-    changes, content_range, create, cross_origin, download, files, rufh, tus, upload_headers,
-    uploads,
+    changes, content_range, create, cross_origin, download, files, links, rufh, tus,
+    upload_headers, uploads,
 };
 use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
@@ -72,6 +72,8 @@ fn routes(context: Context) -> Router<Context> {
         .route("/documents", get(files::list))
         .route("/documents/{id}", get(files::document))
         .route("/documents/{id}/content", get(download::of_document))
+        .route("/d/{id}/{name}", get(download::of_document))
+        .route("/download-url", post(links::make))
         .route("/files", post(make).options(where_uploads_begin))
         .route("/files/{id}", get(files::show).patch(files::relocate).delete(files::remove))
         .route("/files/{id}/content", get(download::of_file))

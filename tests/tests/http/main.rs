@@ -8,6 +8,7 @@ mod digests;
 mod downloads;
 mod files;
 mod kit;
+mod links;
 mod parallel_ranges;
 mod proxied;
 mod proxies;

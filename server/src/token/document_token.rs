@@ -1,4 +1,5 @@
-//! A token for one upload alone. It is good for a short time, so it may stand in a URL.
+//! A token for one document alone: it fills the document while that is an upload, or it fetches the
+//! document. It is good for a short time, so it may stand in a URL.
 //!
 //! It is signed as the tokens of people are, by the same keys, and cannot be taken for one of them:
 //! its subject is no user number. It names the token by whose owner it was asked for, and ends with
@@ -14,15 +15,42 @@ use std::time::Duration;
 use towline_state::catalog::UserRef;
 use towline_types::{DocumentId, KeyId, Timestamp, TokenId, UserId};
 
-/// What the header says of its kind.
-const KIND: &str = "upload+jwt";
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DocumentRight {
+    /// Sending bytes of an upload, and ending it.
+    Fill,
+    /// Fetching the bytes of a document.
+    Fetch,
+}
 
-/// What comes before the numbers of the user and of the upload in the subject.
-const SUBJECT: &str = "upload";
+impl DocumentRight {
+    const ALL: [Self; 2] = [Self::Fill, Self::Fetch];
+
+    /// What the header says of the token's kind.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Fill => "upload+jwt",
+            Self::Fetch => "download+jwt",
+        }
+    }
+
+    /// What comes before the numbers of the user and of the document in the subject.
+    const fn subject(self) -> &'static str {
+        match self {
+            Self::Fill => "upload",
+            Self::Fetch => "download",
+        }
+    }
+
+    fn of_kind(kind: Option<&str>) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| kind == Some(right.kind()))
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
-struct UploadClaims {
-    /// `upload/USER/DOCUMENT`.
+struct DocumentClaims {
+    /// `upload/USER/DOCUMENT` or `download/USER/DOCUMENT`.
     sub: String,
     iss: String,
     iat: u64,
@@ -38,11 +66,13 @@ struct UploadClaims {
     by_iat: Option<u64>,
 }
 
-/// What a token says that is good for one upload.
+/// What a token says that is good for one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UploadToken {
-    /// The upload.
-    pub(crate) upload: DocumentId,
+pub(crate) struct DocumentToken {
+    /// What it is good for.
+    pub(crate) right: DocumentRight,
+    /// The document.
+    pub(crate) document: DocumentId,
     /// When the token of the person ends: no token that is made from this one lasts longer.
     pub(crate) until: Timestamp,
     /// The token of the person, with the end of this one: user, token and key are looked at as for
@@ -50,28 +80,30 @@ pub(crate) struct UploadToken {
     pub(crate) person: Verified,
 }
 
-/// Whether a token says that it is for one upload alone. Nothing is checked yet.
-pub(crate) fn is_upload_token(token: &str) -> bool {
-    claims::header(token).is_ok_and(|header| header.typ.as_deref() == Some(KIND))
+/// Whether a token says that it is for one document alone. Nothing is checked yet.
+pub(crate) fn is_document_token(token: &str) -> bool {
+    claims::header(token)
+        .is_ok_and(|header| DocumentRight::of_kind(header.typ.as_deref()).is_some())
 }
 
 impl Tokens {
-    /// A token for that upload, which is good for `ttl` and not after `until`, when the token of the
-    /// person ends. Returns the token and its end.
+    /// A token for that document, which is good for `ttl` and not after `until`, when the token of
+    /// the person ends. Returns the token and its end.
     ///
     /// # Errors
     /// Where it cannot be signed.
-    pub(crate) fn issue_for_upload(
+    pub(crate) fn issue_for_document(
         &self,
         person: &Identity,
         until: Timestamp,
-        upload: DocumentId,
+        right: DocumentRight,
+        document: DocumentId,
         ttl: Duration,
     ) -> Result<(String, Timestamp), KeyError> {
         let now = self.clock.now();
         let expires_at = now.plus(ttl).min(until);
-        let claims = UploadClaims {
-            sub: format!("{SUBJECT}/{}/{upload}", person.user),
+        let claims = DocumentClaims {
+            sub: format!("{}/{}/{document}", right.subject(), person.user),
             iss: self.store_id.to_string(),
             iat: now.as_secs(),
             exp: expires_at.as_secs(),
@@ -83,7 +115,7 @@ impl Tokens {
         let keys = self.keys();
         let key = keys.signer();
         let header = Header {
-            typ: Some(KIND.to_owned()),
+            typ: Some(right.kind().to_owned()),
             kid: Some(key.id().to_string()),
             ..Header::new(Algorithm::EdDSA)
         };
@@ -92,15 +124,14 @@ impl Tokens {
         Ok((token, Timestamp::from_secs(claims.exp)))
     }
 
-    /// Which upload the token is for.
+    /// Which document the token is for.
     ///
     /// # Errors
     /// Where it is not good, or no longer.
-    pub(crate) fn check_for_upload(&self, token: &str) -> Result<UploadToken, TokenError> {
+    pub(crate) fn check_for_document(&self, token: &str) -> Result<DocumentToken, TokenError> {
         let header = claims::header(token)?;
-        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(KIND) {
-            return Err(TokenError::Bad);
-        }
+        let right = DocumentRight::of_kind(header.typ.as_deref());
+        let right = right.filter(|_| header.alg == Algorithm::EdDSA).ok_or(TokenError::Bad)?;
         let key: KeyId =
             header.kid.as_deref().ok_or(TokenError::Bad)?.parse().map_err(|_| TokenError::Bad)?;
         let keys = self.keys();
@@ -109,7 +140,7 @@ impl Tokens {
         if claims.iss != self.store_id.to_string() {
             return Err(TokenError::OtherServer);
         }
-        let (user, upload) = subject(&claims.sub).ok_or(TokenError::Bad)?;
+        let (user, document) = subject(right, &claims.sub).ok_or(TokenError::Bad)?;
         let by: Option<TokenId> =
             claims.by.map(|id| id.parse()).transpose().map_err(|_| TokenError::Bad)?;
         let by_key: KeyId = claims.by_key.parse().map_err(|_| TokenError::Bad)?;
@@ -127,15 +158,16 @@ impl Tokens {
             says_id: by.is_some(),
             key: by_key,
         };
-        Ok(UploadToken { upload, until: Timestamp::from_secs(claims.until), person })
+        Ok(DocumentToken { right, document, until: Timestamp::from_secs(claims.until), person })
     }
 }
 
-fn verified(token: &str, key: &SigningKey) -> Result<UploadClaims, TokenError> {
+fn verified(token: &str, key: &SigningKey) -> Result<DocumentClaims, TokenError> {
     claims::verified(token, &key.checking, Algorithm::EdDSA)
 }
 
-fn subject(text: &str) -> Option<(UserId, DocumentId)> {
-    let (user, upload) = text.strip_prefix(SUBJECT)?.strip_prefix('/')?.split_once('/')?;
-    Some((user.parse().ok()?, upload.parse().ok()?))
+fn subject(right: DocumentRight, text: &str) -> Option<(UserId, DocumentId)> {
+    let (user, document) =
+        text.strip_prefix(right.subject())?.strip_prefix('/')?.split_once('/')?;
+    Some((user.parse().ok()?, document.parse().ok()?))
 }
