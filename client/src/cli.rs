@@ -15,6 +15,7 @@ mod job;
 mod joining;
 mod json;
 mod known_servers;
+mod known_stores;
 mod list;
 mod listed;
 mod listing_order;

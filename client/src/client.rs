@@ -32,7 +32,7 @@ use crate::events::Receipt;
 use crate::events::{Event, Listener};
 use crate::failure::Failure;
 use crate::route::Route;
-use crate::route::other_addresses::OtherAddresses;
+use crate::route::other_addresses::{KnownAddresses, OtherAddresses};
 use crate::security::Security;
 use crate::timeouts::Timeouts;
 use crate::token::{Token, TokenSource};
@@ -171,14 +171,11 @@ impl Client {
     }
 
     /// Where the server may be as well. Where nothing answers at its address, and it has to have a
-    /// certain key ([`Security::Key`]), the client looks for it there, and goes on there if the same
-    /// store answers. `known` is called each time, on a thread that may block.
+    /// certain key ([`Security::Key`]), the client looks for it where its store has answered before,
+    /// and goes on there if the same store answers. The client tells which stores have answered.
     #[must_use]
-    pub fn other_addresses(
-        mut self,
-        known: impl Fn() -> Vec<ServerAddress> + Send + Sync + 'static,
-    ) -> Self {
-        self.others = OtherAddresses::from_fn(known);
+    pub fn other_addresses(mut self, known: impl KnownAddresses + 'static) -> Self {
+        self.others = OtherAddresses::of(known);
         self
     }
 
@@ -247,6 +244,9 @@ impl Client {
                 opened => opened?,
             };
             let store = opened.welcome().server_id;
+            if matches!(self.route.security(), Security::Key(_)) {
+                self.others.note(self.route.server(), store).await;
+            }
             if self.expected.is_some() && store.is_some() && self.expected != store {
                 let server = self.known.address.clone();
                 return Err(Failure::OtherServer { document_id: None, server }.into());

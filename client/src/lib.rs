@@ -94,6 +94,7 @@ pub use failure::{Failure, NameTaken, ReceiptFailure, SavedProgress};
 pub use parallel::{BadParallel, Parallel};
 pub use route::greeting::Greeting;
 pub use route::no_server::NoServer;
+pub use route::other_addresses::KnownAddresses;
 pub use security::Security;
 pub use text::printable;
 pub use timeouts::Timeouts;

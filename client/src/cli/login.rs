@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::joining::{self, NEW_LINE};
 use super::json;
 use super::known_servers::KnownServers;
+use super::known_stores::KnownStores;
 use super::named_servers::{BAD_NAME, NamedServer, NamedServers, is_name};
 use super::output::{line, say};
 use super::private_file;
@@ -46,6 +47,9 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
             CliError::new(Exit::Refused, format!("{path} cannot be written: {}", in_words(&error)))
                 .advising(NEW_LINE)
         })?;
+    }
+    if let Some(known_stores) = KnownStores::of_person() {
+        known_stores.note(&address, join_line.fingerprint, joined.store);
     }
     servers.add(&name, &address)?;
     let default = servers.default().is_none_or(|default| default.name == name);

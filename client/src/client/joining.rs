@@ -4,7 +4,7 @@ use super::{Client, FIRST_LOGIN};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::token::Token;
-use towline_types::JoinSecret;
+use towline_types::{JoinSecret, StoreId};
 
 /// What a client has after it has joined.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub struct Joined {
     pub token: Token,
     /// The name of the user that the client is from now on.
     pub user: String,
+    /// The store that the server says it has.
+    pub store: Option<StoreId>,
 }
 
 impl Client {
@@ -33,6 +35,7 @@ impl Client {
         };
         let bad = || Failure::Protocol("a welcome without a token".to_owned());
         let token = welcome.token.as_deref().map(Token::new).ok_or_else(bad)?;
-        Ok(Joined { token: token.map_err(|_| bad())?, user: welcome.user })
+        let token = token.map_err(|_| bad())?;
+        Ok(Joined { token, user: welcome.user, store: welcome.server_id })
     }
 }

@@ -2,9 +2,12 @@
 
 use super::Client;
 use crate::address::ServerAddress;
+use crate::attempt_end::AttemptEnd;
 use crate::connection::Connection;
+use crate::failure::Failure;
 use crate::security::Security;
 use std::time::Duration;
+use towline_protocol::Code;
 
 impl Client {
     /// A connection to the same server at another address, at which the client stays from then on.
@@ -12,19 +15,29 @@ impl Client {
     /// waits for it at its usual address.
     ///
     /// The same server has the same key and the same store. The key alone does not tell, because
-    /// several servers may share a certificate; so the token is shown to nothing that has another
-    /// key, and files are sent to no other store.
+    /// several servers may share a certificate, and a server says which store it has only once it has
+    /// the token. So the token is shown only where that store has answered before, and where another
+    /// one answers by now, this is noted and the token is not shown there again.
     ///
     /// Cancel-safe: a connection that is not open yet is dropped.
     pub(super) async fn at_other_address(&mut self, login: Duration) -> Option<Connection> {
         let Security::Key(_) = self.route.security() else { return None };
         let store = self.expected.or(self.known.id).or_else(|| self.shown.store())?;
-        for address in self.others.besides(self.route.server()).await {
-            let route = self.route.leading_to(address);
+        for address in self.others.besides(self.route.server(), store).await {
+            let route = self.route.leading_to(address.clone());
             let opened = Connection::open(&route, &self.token, self.timeouts, login).await;
-            // A server that refuses may be another one with the same certificate.
-            let Ok(opened) = opened else { continue };
-            if opened.welcome().server_id != Some(store) {
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(end) => {
+                    if is_stranger(&end) {
+                        self.others.note(&address, None).await;
+                    }
+                    continue;
+                }
+            };
+            let answered = opened.welcome().server_id;
+            if answered != Some(store) {
+                self.others.note(&address, answered).await;
                 continue;
             }
             self.moved = Some(moved(self.route.server(), route.server()));
@@ -34,6 +47,13 @@ impl Client {
         }
         None
     }
+}
+
+/// Whether the server does not know the token at all, as another one with the same certificate. The
+/// right one may say that the token has expired, or that it is full.
+fn is_stranger(end: &AttemptEnd) -> bool {
+    let AttemptEnd::Failed(Failure::Refused { reply, .. }) = end else { return false };
+    reply.code == Code::Unauthorized
 }
 
 fn moved(from: &ServerAddress, to: &ServerAddress) -> String {

@@ -237,15 +237,63 @@ async fn another_server_with_the_same_certificate_is_not_gone_on_with() {
     assert_eq!((known.lines().count(), keys.len()), (2, 1), "{known}");
 
     server.kill().await;
-    // Each attempt has looked at the other address as well.
+    // Each attempt has looked for other addresses as well.
     let at = |event: &Value| event["event"] == "waiting" && event["attempt"].as_u64() > Some(2);
     let waiting = sending.until(at).await;
     assert_eq!(waiting["reason"], "connection refused");
-    other.says("a login was refused").await;
     server.start_again().await;
     sending.end().await.assert_done();
     site.assert_published(&user, "big.bin", &test_file);
     assert_eq!(fs::read_dir(other_site.documents(&other_user)).unwrap().count(), 1);
+    // The store that answered there is known: it was not asked again.
+    let log = other.gone().await.concat();
+    assert!(!log.contains("a login was refused"), "{log}");
+}
+
+/// Another store, with the same certificate, has the address at which the store of the upload was seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_has_another_store_by_now_gets_the_token_once() {
+    let (site, other_site) = (Site::new(), Site::new());
+    let user = site.add_user("ada").await;
+    other_site.add_user("ada").await;
+    let mut server = ServerProcess::start(&site).await;
+    let key = Path::new("keys/tls.pem");
+    fs::create_dir_all(other_site.path().join("keys")).unwrap();
+    fs::copy(site.path().join(key), other_site.path().join(key)).unwrap();
+    let cli = CliFixture::new(&site, &user, server.address());
+    let test_file = TestFile::new(24 * BLOCK, 996);
+    let path = cli.write("big.bin", &test_file);
+    let encrypted = |mut put: Command| {
+        put.env("XDG_CONFIG_HOME", cli.path("config")).args(["--tls", "--trust-new"]);
+        put
+    };
+    let mut put = encrypted(cli.put(&path));
+    put.args(["--limit-rate", "8MiB"]);
+    let mut sending = cli.start(put);
+    sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+    // The server was at the other address before.
+    let other = ServerProcess::start(&other_site).await;
+    let settings = cli.path("config/towline");
+    let at = |name: &str| settings.join(name);
+    let [here, there] = [server.address(), other.address()].map(|address| address.to_string());
+    for name in ["known_servers", "known_stores"] {
+        let text = fs::read_to_string(at(name)).unwrap();
+        assert!(text.contains(&here), "{name}: {text}");
+        fs::write(at(name), format!("{}{text}", text.replace(&here, &there))).unwrap();
+    }
+
+    server.kill().await;
+    let is_late =
+        |event: &Value| event["event"] == "waiting" && event["attempt"].as_u64() > Some(3);
+    sending.until(is_late).await;
+    server.start_again().await;
+    sending.end().await.assert_done();
+    site.assert_published(&user, "big.bin", &test_file);
+    let log = other.gone().await;
+    let refused: Vec<_> = log.iter().filter(|line| line.contains("a login was refused")).collect();
+    assert_eq!(refused.len(), 1, "{log:?}");
+    let stores = fs::read_to_string(at("known_stores")).unwrap();
+    assert!(stores.contains(&here) && !stores.contains(&there), "the next run knows it: {stores}");
 }
 
 /// A sitting of `towline receive` at that end, and the line that it prints.

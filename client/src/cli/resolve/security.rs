@@ -4,6 +4,7 @@ use crate::address::ServerAddress;
 use crate::cli::arguments::ConnectArgs;
 use crate::cli::error::CliError;
 use crate::cli::known_servers::KnownServers;
+use crate::cli::known_stores::{KnownStores, WithKey};
 use crate::cli::output::say;
 use crate::cli::question::agrees;
 use crate::cli::runtime::block_on;
@@ -85,11 +86,10 @@ pub(in crate::cli) fn security(
 /// any other address at which the person has used that server.
 pub(in crate::cli) fn secured(client: Client, security: Security) -> Client {
     let client = client.security(security);
-    match (security, KnownServers::of_person()) {
-        (Security::Key(key), Some(known)) => {
-            client.other_addresses(move || known.addresses_of(key))
-        }
-        _ => client,
+    let Security::Key(key) = security else { return client };
+    match KnownServers::of_person().zip(KnownStores::of_person()) {
+        Some((servers, stores)) => client.other_addresses(WithKey { key, servers, stores }),
+        None => client,
     }
 }
 

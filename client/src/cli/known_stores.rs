@@ -1,0 +1,129 @@
+//! Which store has answered at which address: several servers may have one key, say because they
+//! share a certificate, and a token is for one store.
+//!
+//! Each line of the file has an address, the key of the server there, and the store that it said it has
+//! when it took a token. A line for an address is what was true there last.
+
+use super::config_folder::config_folder;
+use super::known_servers::KnownServers;
+use super::private_file;
+use crate::address::ServerAddress;
+use crate::route::other_addresses::KnownAddresses;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use towline_types::{Fingerprint, StoreId};
+
+/// The file with these stores.
+#[derive(Debug, Clone)]
+pub(super) struct KnownStores {
+    path: PathBuf,
+}
+
+struct Line {
+    address: String,
+    key: Fingerprint,
+    store: StoreId,
+}
+
+impl KnownStores {
+    /// The person's own file; `None` where the system names no home folder.
+    pub(super) fn of_person() -> Option<Self> {
+        Some(Self { path: config_folder()?.join("known_stores") })
+    }
+
+    /// Whether that store, and no other, has answered there with that key.
+    fn has(&self, server: &ServerAddress, key: Fingerprint, store: StoreId) -> bool {
+        let address = server.to_string();
+        let lines = self.lines().unwrap_or_default();
+        lines.iter().any(|line| line.address == address && line.key == key && line.store == store)
+    }
+
+    /// Remembers which store has answered there with that key, in the place of what was known of that
+    /// address; with `None`, only that no store is known there. A file that cannot be read or written
+    /// stays as it is: the next command that needs to know asks.
+    pub(super) fn note(&self, server: &ServerAddress, key: Fingerprint, store: Option<StoreId>) {
+        // The change is small and rare: of two commands that note something at once, the later one
+        // counts.
+        let _ = self.noted(server, key, store);
+    }
+
+    fn noted(
+        &self,
+        server: &ServerAddress,
+        key: Fingerprint,
+        store: Option<StoreId>,
+    ) -> io::Result<()> {
+        let lines = self.lines()?;
+        let address = server.to_string();
+        let known = lines.iter().find(|line| line.address == address);
+        if known.map(|line| (line.key, line.store)) == store.map(|store| (key, store)) {
+            return Ok(());
+        }
+        let others = lines.iter().filter(|line| line.address != address);
+        let mut text: String =
+            others.map(|line| format!("{} {} {}\n", line.address, line.key, line.store)).collect();
+        if let Some(store) = store {
+            text += &format!("{address} {key} {store}\n");
+        }
+        private_file::write(&self.path, &text)
+    }
+
+    fn lines(&self) -> io::Result<Vec<Line>> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let parsed = |line: &str| {
+            let mut words = line.split(' ');
+            let address = words.next()?.to_owned();
+            let (key, store) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            Some(Line { address, key, store })
+        };
+        Ok(text.lines().filter_map(parsed).collect())
+    }
+}
+
+/// What a person's machine knows of the servers with one key.
+pub(super) struct WithKey {
+    pub(super) key: Fingerprint,
+    pub(super) servers: KnownServers,
+    pub(super) stores: KnownStores,
+}
+
+impl KnownAddresses for WithKey {
+    fn of_store(&self, store: StoreId) -> Vec<ServerAddress> {
+        let mut addresses = self.servers.addresses_of(self.key);
+        addresses.retain(|address| self.stores.has(address, self.key, store));
+        addresses
+    }
+
+    fn answered(&self, server: &ServerAddress, store: Option<StoreId>) {
+        self.stores.note(server, self.key, store);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_the_store_that_answered_there_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = KnownStores { path: folder.path().join("towline/known_stores") };
+        let [nas, other] = ["nas:1", "other:1"].map(|text| text.parse::<ServerAddress>().unwrap());
+        let [key, stranger] = [1, 2].map(|byte| Fingerprint::from_bytes([byte; 32]));
+        let [store, second]: [StoreId; 2] =
+            [1, 2].map(|digit: u8| digit.to_string().repeat(32).parse().unwrap());
+        assert!(!stores.has(&nas, key, store));
+        stores.note(&nas, key, Some(store));
+        stores.note(&other, key, Some(second));
+        assert!(stores.has(&nas, key, store) && stores.has(&other, key, second));
+        assert!(!stores.has(&other, key, store) && !stores.has(&nas, stranger, store));
+        stores.note(&other, stranger, Some(store));
+        assert!(stores.has(&nas, key, store) && !stores.has(&other, key, second));
+        stores.note(&nas, key, None);
+        stores.note(&nas, key, None);
+        assert!(!stores.has(&nas, key, store));
+    }
+}
