@@ -62,7 +62,7 @@ fn of_document(document: DocumentId, failure: Failure) -> CliError {
 
 fn client_for(about: &About) -> Result<Client, CliError> {
     let memory = resolve::memory(&about.state_args, Purpose::Hint, about.answer.quiet)?;
-    let entry = resolve::entry(&memory.state, about.document, about.connect.to.as_ref())?;
+    let entry = resolve::entry(&memory.state, about.document, &about.connect)?;
     if entry.is_none() && !resolve::names_a_server(&about.connect) {
         return Err(CliError::new(
             Exit::Refused,

@@ -344,6 +344,10 @@ pub(super) struct ConnectArgs {
     /// The address of the server that was typed.
     #[arg(skip)]
     pub(super) to: Option<ServerAddress>,
+    /// The key of the server, where a line was typed. The line is another person's, so this key is not
+    /// remembered in the place of one that is known.
+    #[arg(skip)]
+    pub(super) key_of_line: Option<Fingerprint>,
     /// The server that is used where neither the command nor an upload names one.
     #[arg(skip)]
     pub(super) usual: Option<NamedServer>,

@@ -46,15 +46,15 @@ pub(super) fn take_line(put: &mut Put) -> Result<(), CliError> {
         return Ok(());
     }
     let server = joining::join(line)?;
-    put.connect.fingerprint = Some(line.fingerprint);
+    put.connect.key_of_line = Some(line.fingerprint);
     put.connect.token_file = Some(server.token_file);
     put.connect.to = Some(server.address);
     put.connect.typed_to = None;
     Ok(())
 }
 
-/// Takes the address from the line that was typed after `resume --to`: what is unfinished goes on with
-/// the token of before, and the line is not used up.
+/// Takes the address from the line that was typed after `resume --to`: what was begun with the server
+/// of the line goes on with the token of before, and the line is not used up.
 pub(super) fn take_place(resume: &mut Resume) -> Result<(), CliError> {
     let connect = &mut resume.connect;
     let Some(TypedServer::Line(line)) = &connect.typed_to else { return Ok(()) };
@@ -69,7 +69,7 @@ pub(super) fn take_place(resume: &mut Resume) -> Result<(), CliError> {
         )));
     }
     connect.to = Some(joining::found(line)?);
-    connect.fingerprint = Some(line.fingerprint);
+    connect.key_of_line = Some(line.fingerprint);
     connect.typed_to = None;
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(super) fn run(get: Get) -> Result<Exit, CliError> {
     let server = resolve::server(&get.connect, None)?;
     let credential = resolve::credential(&get.connect, None)?;
     resolve::warn_of_open_token(&credential, get.output.quiet);
-    let security = resolve::security(&get.connect, &server, &credential.token)?;
+    let security = resolve::security(&get.connect, &server, &credential)?;
     // Read before there are threads: to read it is to set it.
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);

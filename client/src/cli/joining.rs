@@ -18,9 +18,16 @@ use crate::text::shown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use towline_protocol::{Code, JoinAddress, JoinLine};
+use towline_types::Fingerprint;
 
 /// How long the token of a line is kept that gave its server no name.
 const KEPT: Duration = Duration::from_secs(31 * 86_400);
+
+/// The folder of tokens whose lines gave their servers no names.
+const FOLDER: &str = "joined";
+
+/// What stands before each key, and not in the name of a file: some systems allow no colon there.
+const SCHEME: &str = "SHA256:";
 
 /// A server that was joined by a line and has no name.
 pub(super) struct JoinedServer {
@@ -34,9 +41,9 @@ pub(super) fn join(line: &JoinLine) -> Result<JoinedServer, CliError> {
     let Some(folder) = config_folder() else {
         return Err(CliError::new(Exit::Refused, "there is no home folder for the token"));
     };
-    let folder = folder.join("joined");
+    let folder = folder.join(FOLDER);
     let addresses = free_addresses(line)?;
-    let token_file = folder.join(format!("{}.token", mark(line)));
+    let token_file = folder.join(file_name(line));
     remove_old(&folder);
     if std::fs::metadata(&token_file).is_ok_and(|about| about.len() > 0) {
         let address = answering(line, addresses)?;
@@ -63,10 +70,7 @@ pub(super) fn found(line: &JoinLine) -> Result<ServerAddress, CliError> {
         let client = Client::without_token(address.clone());
         let asked = block_on(client.security(Security::UnknownKey).key_of_server())?;
         match asked {
-            Ok(key) if key == line.fingerprint => {
-                remember(&address, line)?;
-                return Ok(address);
-            }
+            Ok(key) if key == line.fingerprint => return Ok(address),
             Ok(found) => {
                 let (server, expected) = (address.clone(), line.fingerprint);
                 errors.push((address, Failure::KeyChanged { server, expected, found }));
@@ -89,16 +93,38 @@ fn not_kept(path: &Path, error: &std::io::Error) -> CliError {
     CliError::new(Exit::Refused, message)
 }
 
-/// By what a line is recognised: it does not give the secret away.
+/// By what a line is recognised.
 fn mark(line: &JoinLine) -> String {
     let text = format!("{} {}", line.fingerprint, line.secret.reveal());
     let hash = blake3::hash(text.as_bytes()).to_hex();
     hash[..32].to_owned()
 }
 
-/// Later connections recognise the server by its key.
+/// The name of the file with the token of a line: by what the line is recognised, which does not give
+/// its secret away, and the key of its server, to which alone the token goes.
+fn file_name(line: &JoinLine) -> String {
+    let key = line.fingerprint.to_string();
+    format!("{}.{}.token", mark(line), key.trim_start_matches(SCHEME))
+}
+
+/// The key of the server that the token in this file is for, where the token came by a line that gave
+/// its server no name. Such a token goes to no other server, whatever is known of its address.
+pub(super) fn key_of_token(token_file: &Path) -> Option<Fingerprint> {
+    if token_file.parent()? != config_folder()?.join(FOLDER) {
+        return None;
+    }
+    let name = token_file.file_name()?.to_str()?.strip_suffix(".token")?;
+    let (_, key) = name.rsplit_once('.')?;
+    format!("{SCHEME}{key}").parse().ok()
+}
+
+/// Later connections recognise the server by its key. Where another key is known for the address, that
+/// one stays: the line may be anybody's.
 fn remember(address: &ServerAddress, line: &JoinLine) -> Result<(), CliError> {
     let Some(known_servers) = KnownServers::of_person() else { return Ok(()) };
+    if known_servers.key_of(address).is_ok_and(|known| known.is_some()) {
+        return Ok(());
+    }
     known_servers.remember(address, line.fingerprint).map_err(|error| {
         let path = shown(known_servers.path());
         CliError::new(Exit::Refused, format!("{path} cannot be written: {}", in_words(&error)))

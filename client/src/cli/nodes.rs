@@ -19,7 +19,7 @@ pub(super) fn client(connect: &ConnectArgs, quiet: bool) -> Result<Client, CliEr
     let server = resolve::server(connect, None)?;
     let credential = resolve::credential(connect, None)?;
     resolve::warn_of_open_token(&credential, quiet);
-    let security = resolve::security(connect, &server, &credential.token)?;
+    let security = resolve::security(connect, &server, &credential)?;
     let client = Client::new(server, credential.token).token_file(credential.file);
     Ok(resolve::secured(client, security))
 }

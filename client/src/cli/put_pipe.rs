@@ -37,7 +37,7 @@ pub(super) fn run(put: &Put) -> Result<Exit, CliError> {
     let server = resolve::server(&put.connect, None)?;
     let credential = resolve::credential(&put.connect, None)?;
     resolve::warn_of_open_token(&credential, put.output.quiet);
-    let security = resolve::security(&put.connect, &server, &credential.token)?;
+    let security = resolve::security(&put.connect, &server, &credential)?;
     let options = PutOptions {
         chunk_bytes: put.output.chunk_size,
         on_conflict: Some(put.on_conflict),

@@ -6,6 +6,7 @@ mod environment;
 mod memory;
 mod named_server;
 mod security;
+mod whose_token;
 
 use super::arguments::ConnectArgs;
 use super::error::CliError;

@@ -49,7 +49,7 @@ pub(super) fn client(
     memory: &Memory,
     retries: Option<u32>,
 ) -> Result<Client, CliError> {
-    let security = resolve::security(connect, &server, &credential.token)?;
+    let security = resolve::security(connect, &server, &credential)?;
     let client = Client::new(server, credential.token).token_file(credential.file).retries(retries);
     Ok(memory.lent_to(resolve::secured(client, security)))
 }

@@ -12,41 +12,41 @@ use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::TestFile;
 
 /// A person whose machine knows no server yet.
-struct Person {
-    cli: CliFixture,
-    home: PathBuf,
+pub(crate) struct Person {
+    pub(crate) cli: CliFixture,
+    pub(crate) home: PathBuf,
 }
 
 impl Person {
-    fn new(site: &Site, user: &TestUser, server: &ServerProcess, home: &str) -> Self {
+    pub(crate) fn new(site: &Site, user: &TestUser, server: &ServerProcess, home: &str) -> Self {
         let cli = CliFixture::new(site, user, server.address());
         let home = cli.path(home);
         Self { cli, home }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = towline();
         command.args(arguments).current_dir(self.cli.path("."));
         command.env("XDG_CONFIG_HOME", &self.home).env("XDG_STATE_HOME", &self.home);
         command
     }
 
-    async fn types(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) async fn types(&self, arguments: &[&str]) -> Outcome {
         run(self.command(arguments)).await
     }
 
-    fn setting(&self, name: &str) -> PathBuf {
+    pub(crate) fn setting(&self, name: &str) -> PathBuf {
         self.home.join("towline").join(name)
     }
 }
 
-async fn line(site: &Site, more: &[&str]) -> String {
+pub(crate) async fn line(site: &Site, more: &[&str]) -> String {
     let mut join = towlined();
     join.args(["join", "--user", "ada"]).args(more).arg("--data-dir").arg(site.path());
     stdout(&mut join).await.trim().to_owned()
 }
 
-async fn tokens(site: &Site) -> usize {
+pub(crate) async fn tokens(site: &Site) -> usize {
     let said = stdout(towlined().arg("tokens").arg("--data-dir").arg(site.path())).await;
     said.lines().filter(|line| line.contains(" good ")).count()
 }

@@ -49,3 +49,4 @@ mod tree_changes;
 mod tree_hostile;
 mod troubleshooting;
 mod verify;
+mod whose_token;

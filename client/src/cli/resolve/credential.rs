@@ -1,21 +1,27 @@
 //! Which token goes to which server.
 
 use super::environment::{SERVER_VARIABLE, TOKEN_VARIABLE, variable};
+use super::whose_token;
 use crate::address::ServerAddress;
 use crate::cli::arguments::ConnectArgs;
 use crate::cli::error::CliError;
+use crate::cli::joining::key_of_token;
 use crate::cli::output::say;
 use crate::text::{shell_word, shown};
 use crate::token::Token;
 use crate::uploads;
 use std::path::{Path, PathBuf};
 use towline_state::state_file::UploadEntry;
+use towline_types::Fingerprint;
 
 /// A token and the file it came from, if it came from one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Credential {
     pub(in crate::cli) token: Token,
     pub(in crate::cli) file: Option<PathBuf>,
+    /// The key of the server that the token is for, where that is known besides the key of the address:
+    /// a server with another key gets nothing.
+    pub(in crate::cli) key: Option<Fingerprint>,
 }
 
 /// The token: from the file that was named, else that of the named server that is used, else from the
@@ -48,15 +54,16 @@ pub(in crate::cli) fn credential(
     let variable = variable(TOKEN_VARIABLE).filter(|_| is_named);
     // The file of the entry holds a token for the entry's server. Where another server was typed,
     // the environment's token is more probably the right one.
-    let is_elsewhere = typed.is_some() && typed.as_deref() != server;
+    let is_elsewhere =
+        typed.is_some() && typed.as_deref() != server && connect.key_of_line.is_none();
     let file = entry.and_then(uploads::token_file);
     match (file, variable) {
-        (Some(path), None) => from_file(&path),
-        (Some(path), Some(_)) if !is_elsewhere => from_file(&path),
+        (Some(path), None) => of_list(connect, server, &path),
+        (Some(path), Some(_)) if !is_elsewhere => of_list(connect, server, &path),
         (_, Some(text)) => {
             let token = Token::new(&text)
                 .map_err(|error| CliError::usage(format!("{TOKEN_VARIABLE}: {error}")))?;
-            Ok(Credential { token, file: None })
+            Ok(Credential { token, file: None, key: None })
         }
         (None, None) if !is_named && super::environment::variable(TOKEN_VARIABLE).is_some() => {
             Err(CliError::usage(format!(
@@ -78,7 +85,18 @@ fn from_file(path: &Path) -> Result<Credential, CliError> {
     })?;
     // The path of a link stays the path of the link: a later token may come by another target of
     // it.
-    Ok(Credential { token, file: std::path::absolute(path).ok() })
+    Ok(Credential { token, file: std::path::absolute(path).ok(), key: key_of_token(path) })
+}
+
+/// The token of an entry of the list, for the server that the command is about. It is read only where
+/// that is the entry's server, or has to prove that it is.
+fn of_list(
+    connect: &ConnectArgs,
+    server: Option<&str>,
+    path: &Path,
+) -> Result<Credential, CliError> {
+    let key = whose_token::key_to_prove(connect, server, path)?;
+    Ok(Credential { key, ..from_file(path)? })
 }
 
 /// Warns of a token file that other users of the machine can read.

@@ -1,5 +1,6 @@
 //! How the connections of a command are protected, and the first contact with a server.
 
+use super::Credential;
 use crate::address::ServerAddress;
 use crate::cli::arguments::ConnectArgs;
 use crate::cli::error::CliError;
@@ -13,20 +14,23 @@ use crate::exit::Exit;
 use crate::security::{Security, is_this_machine};
 use crate::system::in_words;
 use crate::text::printable;
-use crate::token::Token;
 use std::io::{self, IsTerminal as _};
 use towline_types::Fingerprint;
 
 /// How the server is spoken to. Where its key is not known, the server is asked for it, without the
 /// token, and the person is asked whether it is the right one. Blocks.
+///
+/// A key that is known for the address is replaced by one that the person has typed, and by nothing
+/// else: neither by that of a line, nor by that of the server which the token is for.
 pub(in crate::cli) fn security(
     connect: &ConnectArgs,
     server: &ServerAddress,
-    token: &Token,
+    credential: &Credential,
 ) -> Result<Security, CliError> {
     if connect.plaintext {
         return Ok(Security::Plaintext);
     }
+    let demanded = connect.fingerprint.or(connect.key_of_line).or(credential.key);
     let known_servers = KnownServers::of_person();
     let known = match &known_servers {
         Some(known_servers) => known_servers.key_of(server).map_err(not_usable(known_servers)),
@@ -36,28 +40,29 @@ pub(in crate::cli) fn security(
     let known = match known {
         // The file cannot be read, say because the home folder is another person's. The command
         // needs no key from it.
-        Err(_) if is_plain || connect.fingerprint.is_some() => None,
+        Err(_) if is_plain || demanded.is_some() => None,
         known => known?,
     };
-    let typed = match (connect.fingerprint, known) {
+    match (demanded, known) {
         (Some(key), known) if known == Some(key) => return Ok(Security::Key(key)),
         (None, Some(key)) => return Ok(Security::Key(key)),
         (None, None) if is_plain => return Ok(Security::Plaintext),
-        (typed, _) => typed,
-    };
-    let mut stranger = Client::new(server.clone(), token.clone()).security(Security::UnknownKey);
+        _ => {}
+    }
+    let mut stranger =
+        Client::new(server.clone(), credential.token.clone()).security(Security::UnknownKey);
     let key = match block_on(stranger.key_of_server())? {
         Ok(key) => key,
         // The command waits for the server as for any other. Where no key was typed, it asks no
         // more: once the server is there, it ends and says what the key is.
         Err(failure) if failure.exit() == Exit::Resumable => {
-            return Ok(typed.map_or(Security::UnknownKey, Security::Key));
+            return Ok(demanded.map_or(Security::UnknownKey, Security::Key));
         }
         Err(failure) => return Err(failure.into()),
     };
-    match typed {
-        // A typed key that is not the server's is not remembered.
-        Some(typed) if typed != key => return Ok(Security::Key(typed)),
+    match demanded {
+        // A key that is not the server's is not remembered.
+        Some(demanded) if demanded != key => return Ok(Security::Key(demanded)),
         Some(_) => {}
         None => {
             let is_met = match &known_servers {
@@ -69,6 +74,9 @@ pub(in crate::cli) fn security(
                 ask(server, key)?;
             }
         }
+    }
+    if known.is_some() && connect.fingerprint.is_none() {
+        return Ok(Security::Key(key));
     }
     if let Some(known_servers) = known_servers
         && let Err(error) = known_servers.remember(server, key)

@@ -25,8 +25,8 @@ pub(super) struct Chosen<'a> {
 }
 
 pub(super) fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Chosen<'a>, CliError> {
-    let jobs = resolve::jobs(state, resume.connect.to.as_ref());
-    let mut uploads = resolve::entries(state, resume.connect.to.as_ref());
+    let jobs = resolve::jobs(state, &resume.connect);
+    let mut uploads = resolve::entries(state, &resume.connect);
     if resume.typed.is_empty() {
         // A file that belongs to a command is continued with the command, also where the command
         // has another server.
@@ -38,7 +38,7 @@ pub(super) fn choose<'a>(resume: &Resume, state: &'a UploadsState) -> Result<Cho
         match Listed::of(typed) {
             Listed::All => return Err(CliError::usage("write --all to continue everything")),
             Listed::Number(document) => {
-                let entry = resolve::entry(state, document, resume.connect.to.as_ref())?;
+                let entry = resolve::entry(state, document, &resume.connect)?;
                 let entry = entry.ok_or_else(|| {
                     unknown(&format!("document {document} is not among the unfinished uploads"))
                 })?;

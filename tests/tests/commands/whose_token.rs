@@ -1,0 +1,153 @@
+//! A token goes to the server that it is for, and to no other one: not by a line, and not by an address
+//! that was typed.
+
+use crate::login::{Person, line};
+use rustix::process::Signal;
+use std::fs;
+use towline_tests::cli_fixture::run;
+use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::site::{Site, TestUser};
+use towline_tests::test_file::{BLOCK, TestFile};
+
+/// A person, the server `nas` that the person uses, and another server with a user of the same name.
+struct Two {
+    site: Site,
+    _user: TestUser,
+    server: ServerProcess,
+    person: Person,
+    others: Site,
+}
+
+impl Two {
+    async fn make() -> Self {
+        let (site, others) = (Site::new(), Site::new());
+        let user = site.add_user("ada").await;
+        others.add_user("ada").await;
+        let server = ServerProcess::start(&site).await;
+        let person = Person::new(&site, &user, &server, "home");
+        person.types(&["login", &line(&site, &[]).await, "--as", "nas"]).await.assert_done();
+        Self { site, _user: user, server, person, others }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.person.setting(name)).unwrap_or_default()
+    }
+
+    /// Sends a file until a part is durable, and pauses. Returns the number of the document.
+    async fn paused(&self, name: &str, to: &[&str]) -> String {
+        // Files with other bytes: equal ones would be there already.
+        let seed = name.bytes().map(u64::from).sum();
+        self.person.cli.write(name, &TestFile::new(24 * BLOCK, seed));
+        let put = [&["put", name, "--limit-rate", "8MiB"][..], to].concat();
+        let mut sending = self.person.cli.start(self.person.command(&put));
+        sending.until(|event| event["durable"].as_u64() > Some(0)).await;
+        sending.signal(Signal::INT);
+        let paused = sending.end().await;
+        paused.assert_code(3).event("paused")["document_id"].to_string()
+    }
+
+    /// The list of unfinished uploads.
+    fn list(&self) -> String {
+        fs::read_to_string(self.person.home.join("towline/uploads_state.json")).unwrap()
+    }
+}
+
+/// The other server was told nothing.
+async fn assert_no_token_came(other: ServerProcess) {
+    let log = other.gone().await.concat();
+    assert!(!log.contains("a login was refused") && !log.contains("logged in"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_takes_no_upload_of_another_server() {
+    let two = Two::make().await;
+    let number = two.paused("big.bin", &["--to", "nas"]).await;
+    let other = Launch::over(&two.others).variable("TOWLINE_LOG", "debug").start().await;
+    let theirs = line(&two.others, &[]).await;
+    let (list, known) = (two.list(), two.read("known_servers"));
+    for what in [&[&*number][..], &["--all"], &["big.bin"], &[]] {
+        let command = [&["resume", "--to", &theirs][..], what].concat();
+        let refused = two.person.types(&command).await;
+        refused.assert_code(1);
+        assert_eq!(two.list(), list, "{refused:?}");
+    }
+    let refused = two.person.types(&["resume", &number, "--to", &theirs]).await;
+    for text in ["not begun with the server of the line", "not even the token"] {
+        assert!(refused.err.contains(text), "{text}: {refused:?}");
+    }
+    assert_eq!(two.read("known_servers"), known);
+    assert_no_token_came(other).await;
+    // The line of its own server takes it.
+    let own = line(&two.site, &[]).await;
+    two.person.types(&["resume", &number, "--to", &own]).await.assert_done();
+}
+
+/// The token is in a file of the person's own, and the server has no name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_for_the_address_of_an_upload_changes_neither_its_key_nor_gets_its_token() {
+    let mut two = Two::make().await;
+    fs::copy(two.person.setting("nas.token"), two.person.cli.path("own.token")).unwrap();
+    two.person.types(&["logout", "nas"]).await.assert_done();
+    let address = two.server.address();
+    let at = address.to_string();
+    let number = two.paused("big.bin", &["--to", &at, "--token-file", "own.token"]).await;
+    let (list, known) = (two.list(), two.read("known_servers"));
+    two.server.signal(Signal::TERM);
+    assert!(two.server.ended().await.success());
+    let launch = Launch::over(&two.others).listen(address);
+    let other = launch.clone().variable("TOWLINE_LOG", "debug").start().await;
+    let theirs = line(&two.others, &[]).await;
+    for what in [&number, "--all", "big.bin"] {
+        two.person.types(&["resume", "--to", &theirs, what]).await.assert_code(1);
+    }
+    two.person.types(&["resume", &number]).await.assert_code(1);
+    assert_eq!((two.list(), two.read("known_servers")), (list, known.clone()));
+    assert_no_token_came(other).await;
+
+    // What is sent by the line itself goes on by itself, beside the key that is known.
+    let other = launch.start().await;
+    let theirs = line(&two.others, &[]).await;
+    let number = two.paused("other.bin", &["--to", &theirs]).await;
+    assert_eq!(two.read("known_servers"), known);
+    two.person.types(&["resume", &number, "--to", &theirs]).await.assert_done();
+    let number = two.paused("third.bin", &["--to", &theirs]).await;
+    two.person.types(&["resume", &number]).await.assert_done();
+    assert_eq!(two.read("known_servers"), known);
+    other.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_was_typed_gets_the_token_of_the_list_only_with_the_right_key() {
+    let two = Two::make().await;
+    let number = two.paused("big.bin", &["--to", "nas"]).await;
+    let other = Launch::over(&two.others).variable("TOWLINE_LOG", "debug").start().await;
+    let at = other.address().to_string();
+    let list = two.list();
+    let refused = async |more: &[&str], text: &str| {
+        let command = [&["resume", &number, "--to", &at][..], more].concat();
+        let refused = two.person.types(&command).await;
+        refused.assert_code(1);
+        assert!(refused.err.contains(text), "{text}: {refused:?}");
+        assert!(refused.err.contains("not even the token"), "{refused:?}");
+        assert_eq!(two.list(), list);
+    };
+    // A loopback address as well: the upload was begun with a key.
+    refused(&[], "not the server that it has to be").await;
+    refused(&["--tls"], "not the server that it has to be").await;
+    refused(&["--trust-new"], "not the server that it has to be").await;
+    refused(&["--plaintext"], "--token-file").await;
+    let theirs = line(&two.others, &["--address", &at]).await;
+    let key = &theirs[theirs.find("SHA256:").unwrap()..theirs.rfind('/').unwrap()];
+    refused(&["--fingerprint", key], "--token-file").await;
+    assert_no_token_came(other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_environment_is_not_meant_for_the_server_of_a_line() {
+    let two = Two::make().await;
+    let number = two.paused("big.bin", &["--to", "nas"]).await;
+    let own = line(&two.site, &[]).await;
+    let mut resume = two.person.command(&["resume", &number, "--to", &own]);
+    resume.env("TOWLINE_TOKEN", "not-for-nas");
+    run(resume).await.assert_done();
+}
