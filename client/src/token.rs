@@ -95,9 +95,15 @@ impl Token {
         self.claims()?.iss?.parse().ok()
     }
 
-    /// The user that the token says it is for, in the words of the one who has issued it.
-    pub(crate) fn user(&self) -> Option<String> {
-        self.claims()?.sub
+    /// Whether both are tokens of one user of one store, as far as they say. A token that does not say
+    /// which store it is for is like no other one.
+    pub(crate) fn has_user_of(&self, other: &Self) -> bool {
+        let (here, there) = (self.claims(), other.claims());
+        here.zip(there).is_some_and(|(here, there)| {
+            let store = here.iss.and_then(|issuer| issuer.parse::<StoreId>().ok());
+            let other = there.iss.and_then(|issuer| issuer.parse::<StoreId>().ok());
+            store.is_some() && store == other && here.sub.is_some() && here.sub == there.sub
+        })
     }
 
     /// What the token says. Only the server can tell whether it is true.
@@ -201,5 +207,28 @@ mod tests {
             assert_eq!(token(claims), None, "{claims}");
         }
         assert_eq!(Token::new("opaque").unwrap().expires_at(), None);
+    }
+
+    #[test]
+    fn two_tokens_have_one_user_where_store_and_user_are_the_same() {
+        let token = |claims: &str| {
+            Token::new(&format!("e.{}.s", BASE64_URL_SAFE_NO_PAD.encode(claims))).unwrap()
+        };
+        let [store, other] = ["1", "2"].map(|digit| digit.repeat(32));
+        let of = |store: &str, user: &str| {
+            token(&format!(r#"{{"iss":"{store}","sub":"{user}","exp":{}}}"#, user.len()))
+        };
+        assert!(of(&store, "1").has_user_of(&of(&store, "1")));
+        for (one, another) in [
+            (of(&store, "1"), of(&other, "1")),
+            (of(&store, "1"), of(&store, "2")),
+            // The tokens of an identity provider do not say which store they are for.
+            (of("https://id.example", "1"), of("https://id.example", "1")),
+            (token(r#"{"sub":"1"}"#), token(r#"{"sub":"1"}"#)),
+            (token(&format!(r#"{{"iss":"{store}"}}"#)), token(&format!(r#"{{"iss":"{store}"}}"#))),
+            (Token::new("opaque").unwrap(), Token::new("opaque").unwrap()),
+        ] {
+            assert!(!one.has_user_of(&another) && !another.has_user_of(&one));
+        }
     }
 }

@@ -161,7 +161,7 @@ fn remove_old(folder: &Path) {
 }
 
 /// The addresses of a line, the one to be tried first in front.
-pub(super) fn addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
+fn addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
     line.addresses.iter().map(address).collect()
 }
 
@@ -169,23 +169,64 @@ pub(super) fn addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError>
 /// named server goes to whoever has the key that is known for its address: a line does not change
 /// that key.
 fn free_addresses(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
-    let (named, known) = (NamedServers::of_person()?, KnownServers::of_person());
+    let named = NamedServers::of_person()?;
+    let is_named =
+        |server: &_| named.as_ref().is_some_and(|named| named.meant_by(server).is_some());
+    without_other_keys(line, is_named)
+}
+
+/// The addresses of a line at which no other key than that of the line is known. A server that gets a
+/// name is known by its address from then on, so that its key has to be the only one there.
+pub(super) fn addresses_to_name(line: &JoinLine) -> Result<Vec<ServerAddress>, CliError> {
+    without_other_keys(line, |_| true)
+}
+
+/// The addresses of a line, without those that `matters` says and at which another key is known. It is
+/// an error where none is left.
+fn without_other_keys(
+    line: &JoinLine,
+    matters: impl Fn(&ServerAddress) -> bool,
+) -> Result<Vec<ServerAddress>, CliError> {
+    let known = KnownServers::of_person();
     let (mut free, mut taken) = (Vec::new(), None);
     for server in addresses(line)? {
-        let is_named = named.as_ref().is_some_and(|named| named.meant_by(&server).is_some());
         let key = known.as_ref().and_then(|known| known.key_of(&server).ok().flatten());
-        match key.filter(|key| is_named && *key != line.fingerprint) {
+        match key.filter(|key| *key != line.fingerprint && matters(&server)) {
             Some(expected) => {
-                let found = line.fingerprint;
-                taken.get_or_insert(Failure::KeyChanged { server, expected, found });
+                taken.get_or_insert((server, expected));
             }
             None => free.push(server),
         }
     }
-    match taken {
-        Some(failure) if free.is_empty() => Err(failure.into()),
+    match (taken, known) {
+        (Some((server, expected)), Some(known)) if free.is_empty() => {
+            Err(other_key(&server, expected, line, &known))
+        }
         _ => Ok(free),
     }
+}
+
+/// The address of the line is known with another key, which stays until the person removes it.
+fn other_key(
+    server: &ServerAddress,
+    expected: Fingerprint,
+    line: &JoinLine,
+    known: &KnownServers,
+) -> CliError {
+    let message = format!(
+        "the server at {server} has the key {expected}, as far as it is known here, and the line is \
+         for one with the key {}; nothing was sent, and the line can still be used",
+        line.fingerprint
+    );
+    let named = NamedServers::of_person().ok().flatten();
+    let name = named.as_ref().and_then(|named| Some(named.meant_by(server)?.name.clone()));
+    let logout = name.map_or_else(String::new, |name| format!("run towline logout {name}, "));
+    CliError::new(Exit::Refused, message).advising(&format!(
+        "another machine may answer in its place, or the line was changed on the way: ask its \
+         operator. If the server was set up anew, {logout}delete the line of {server} in {}, and use \
+         the line again",
+        shown(known.path())
+    ))
 }
 
 fn address(typed: &JoinAddress) -> Result<ServerAddress, CliError> {

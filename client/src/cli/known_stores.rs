@@ -33,7 +33,7 @@ impl KnownStores {
     }
 
     /// Whether that store, and no other, has answered there with that key.
-    fn has(&self, server: &ServerAddress, key: Fingerprint, store: StoreId) -> bool {
+    pub(super) fn has(&self, server: &ServerAddress, key: Fingerprint, store: StoreId) -> bool {
         let address = server.to_string();
         let lines = self.lines().unwrap_or_default();
         lines.iter().any(|line| line.address == address && line.key == key && line.store == store)

@@ -6,16 +6,17 @@ use super::joining::{self, NEW_LINE};
 use super::json;
 use super::known_servers::KnownServers;
 use super::known_stores::KnownStores;
-use super::named_servers::{BAD_NAME, NamedServer, NamedServers, is_name};
+use super::named_servers::{BAD_NAME, NAME_CHARS_MAX, NamedServer, NamedServers, is_name};
 use super::output::{line, say};
 use super::private_file;
 use crate::address::ServerAddress;
+use crate::client::joining::Joined;
 use crate::exit::Exit;
 use crate::system::in_words;
 use crate::text::{printable, shown};
-use crate::token::Token;
+use crate::token::{BadToken, Token};
 use serde::Serialize;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::net::IpAddr;
 use towline_protocol::JoinLine;
 use towline_types::Fingerprint;
@@ -25,15 +26,17 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
     let Some(servers) = NamedServers::of_person()? else {
         return Err(CliError::new(Exit::Refused, "there is no home folder for the token"));
     };
-    let addresses = joining::addresses(&join_line)?;
+    let addresses = joining::addresses_to_name(&join_line)?;
     let at = At { servers: &servers, addresses: &addresses, key: join_line.fingerprint };
     let (name, moved) = (at.name(login.name.as_deref())?, at.moved(login.name.as_deref()));
     let (address, joined) = joining::joined(&join_line, addresses.clone())?;
-    let moved = moved.filter(|moved| is_of(moved, &joined.token));
-    let (name, before) = match moved {
+    let place = Place { servers: &servers, address: &address, key: join_line.fingerprint };
+    let moved = moved.filter(|moved| place.is_of(&moved.name, &joined));
+    let (wanted, before) = match moved {
         Some(moved) => (moved.name.clone(), Some(moved.address.to_string())),
         None => (name, None),
     };
+    let name = place.name(&wanted, &joined);
 
     // The secret is used up. Where one of these fails, the token at least is not lost unnoticed.
     let token_file = servers.token_file(&name);
@@ -61,6 +64,7 @@ pub(super) fn run(login: &Login) -> Result<Exit, CliError> {
             user: &joined.user,
             default,
             address_before: before,
+            name_taken: Some(&*wanted).filter(|wanted| **wanted != *name),
         },
     );
     Ok(Exit::Done)
@@ -76,14 +80,23 @@ struct LoggedIn<'a> {
     /// Where the server was, if it has another address now.
     #[serde(skip_serializing_if = "Option::is_none")]
     address_before: Option<String>,
+    /// The name that it was to have, if that one is kept for another server or user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_taken: Option<&'a str>,
 }
 
 fn tell(login: &Login, done: &LoggedIn<'_>) {
     if login.answer.json {
         return json::answer("login", done);
     }
-    let LoggedIn { name, address, user, default, address_before } = done;
+    let LoggedIn { name, address, user, default, address_before, name_taken } = done;
     line(&format!("logged in to {name} ({address}) as {}", printable(user)));
+    if let Some(taken) = name_taken {
+        line(&format!(
+            "{taken} is another server or user here, and keeps its token; to remove it: towline \
+             logout {taken}"
+        ));
+    }
     if let Some(before) = address_before {
         line(&format!(
             "it is the server that was at {before}: what was begun there goes on at {address}"
@@ -177,9 +190,52 @@ impl At<'_> {
     }
 }
 
-/// Whether the token of that name is one of the same user, or cannot be read.
-fn is_of(named: &NamedServer, token: &Token) -> bool {
-    Token::from_file(&named.token_file).map_or(true, |before| before.user() == token.user())
+/// Where the server was found, and the servers that have names.
+struct Place<'a> {
+    servers: &'a NamedServers,
+    address: &'a ServerAddress,
+    key: Fingerprint,
+}
+
+impl Place<'_> {
+    /// The name that the server gets: the one that was wanted, or that name with a number where it is
+    /// kept for another server or user. The secret of the line is used up by now, so that the token
+    /// has to get some name; and it is not written over another one.
+    fn name(&self, wanted: &str, joined: &Joined) -> String {
+        let short: String = wanted.chars().take(NAME_CHARS_MAX - "-9999".len()).collect();
+        let (mut name, mut number) = (wanted.to_owned(), 1);
+        while !self.is_of(&name, joined) {
+            number += 1;
+            name = format!("{short}-{number}");
+        }
+        name
+    }
+
+    /// Whether that name is free, or is the name of this user of this server. The key of a server does
+    /// not tell, because servers may share a certificate: the tokens have to be of one user of one
+    /// store.
+    fn is_of(&self, name: &str, joined: &Joined) -> bool {
+        let named = self.servers.named(name);
+        let own = self.servers.token_file(name);
+        let mut files = std::iter::once(&own).chain(named.map(|named| &named.token_file));
+        let mut has_token = false;
+        let are_of_user = files.all(|file| match Token::from_file(file) {
+            Ok(before) => {
+                has_token = true;
+                before.has_user_of(&joined.token)
+            }
+            Err(BadToken::Empty) => true,
+            Err(BadToken::Unreadable(error)) => error.kind() == ErrorKind::NotFound,
+            Err(_) => false,
+        });
+        // Without a token, only where it was tells which server has the name.
+        let is_known = |named: &NamedServer| {
+            let stores = KnownStores::of_person().zip(joined.store);
+            named.address == *self.address
+                || stores.is_some_and(|(known, store)| known.has(&named.address, self.key, store))
+        };
+        are_of_user && (has_token || named.is_none_or(is_known))
+    }
 }
 
 fn usual_name(host: &str) -> String {

@@ -23,7 +23,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The longest name of a server.
-const NAME_CHARS_MAX: usize = 64;
+pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// A server that has a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

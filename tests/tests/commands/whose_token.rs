@@ -1,11 +1,12 @@
-//! A token goes to the server that it is for, and to no other one: not by a line, and not by an address
-//! that was typed.
+//! A token goes to the server that it is for, and to no other one: not by a line, not by an address
+//! that was typed, and not because another server has the same certificate.
 
-use crate::login::{Person, line};
+use crate::login::{Person, line, tokens};
 use rustix::process::Signal;
 use std::fs;
+use std::path::Path;
 use towline_tests::cli_fixture::run;
-use towline_tests::process::{Launch, ServerProcess};
+use towline_tests::process::{Launch, ServerProcess, stdout, towlined};
 use towline_tests::site::{Site, TestUser};
 use towline_tests::test_file::{BLOCK, TestFile};
 
@@ -19,11 +20,16 @@ struct Two {
 }
 
 impl Two {
-    async fn make() -> Self {
+    async fn make(keys: Keys) -> Self {
         let (site, others) = (Site::new(), Site::new());
         let user = site.add_user("ada").await;
         others.add_user("ada").await;
         let server = ServerProcess::start(&site).await;
+        if keys == Keys::OneForBoth {
+            let key = Path::new("keys/tls.pem");
+            fs::create_dir_all(others.path().join("keys")).unwrap();
+            fs::copy(site.path().join(key), others.path().join(key)).unwrap();
+        }
         let person = Person::new(&site, &user, &server, "home");
         person.types(&["login", &line(&site, &[]).await, "--as", "nas"]).await.assert_done();
         Self { site, _user: user, server, person, others }
@@ -52,6 +58,12 @@ impl Two {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    OneForBoth,
+    OneForEach,
+}
+
 /// The other server was told nothing.
 async fn assert_no_token_came(other: ServerProcess) {
     let log = other.gone().await.concat();
@@ -60,7 +72,7 @@ async fn assert_no_token_came(other: ServerProcess) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_takes_no_upload_of_another_server() {
-    let two = Two::make().await;
+    let two = Two::make(Keys::OneForEach).await;
     let number = two.paused("big.bin", &["--to", "nas"]).await;
     let other = Launch::over(&two.others).variable("TOWLINE_LOG", "debug").start().await;
     let theirs = line(&two.others, &[]).await;
@@ -85,7 +97,7 @@ async fn a_line_takes_no_upload_of_another_server() {
 /// The token is in a file of the person's own, and the server has no name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_for_the_address_of_an_upload_changes_neither_its_key_nor_gets_its_token() {
-    let mut two = Two::make().await;
+    let mut two = Two::make(Keys::OneForEach).await;
     fs::copy(two.person.setting("nas.token"), two.person.cli.path("own.token")).unwrap();
     two.person.types(&["logout", "nas"]).await.assert_done();
     let address = two.server.address();
@@ -118,7 +130,7 @@ async fn a_line_for_the_address_of_an_upload_changes_neither_its_key_nor_gets_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_was_typed_gets_the_token_of_the_list_only_with_the_right_key() {
-    let two = Two::make().await;
+    let two = Two::make(Keys::OneForEach).await;
     let number = two.paused("big.bin", &["--to", "nas"]).await;
     let other = Launch::over(&two.others).variable("TOWLINE_LOG", "debug").start().await;
     let at = other.address().to_string();
@@ -143,8 +155,96 @@ async fn an_address_that_was_typed_gets_the_token_of_the_list_only_with_the_righ
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_does_not_change_the_key_of_a_server_with_another_name() {
+    let mut two = Two::make(Keys::OneForEach).await;
+    let address = two.server.address();
+    two.server.signal(Signal::TERM);
+    assert!(two.server.ended().await.success());
+    let other = Launch::over(&two.others).listen(address).start().await;
+    let theirs = line(&two.others, &[]).await;
+    let before = ["known_servers", "config.toml", "nas.token"].map(|name| two.read(name));
+    for name in ["nas", "friend"] {
+        let refused = two.person.types(&["login", &theirs, "--as", name]).await;
+        refused.assert_code(1);
+        for text in ["can still be used", "towline logout nas", "known_servers"] {
+            assert!(refused.err.contains(text), "{text}: {refused:?}");
+        }
+    }
+    let after = ["known_servers", "config.toml", "nas.token"].map(|name| two.read(name));
+    assert_eq!(before, after);
+    assert_eq!(tokens(&two.others).await, 0, "the line is still good");
+
+    // What the message says works.
+    two.person.types(&["logout", "nas"]).await.assert_done();
+    let refused = two.person.types(&["login", &theirs, "--as", "nas"]).await;
+    refused.assert_code(1);
+    assert!(!refused.err.contains("logout"), "{refused:?}");
+    let known = two.read("known_servers");
+    let others = known.lines().filter(|line| !line.starts_with(&address.to_string()));
+    let others: String = others.map(|line| format!("{line}\n")).collect();
+    fs::write(two.person.setting("known_servers"), others).unwrap();
+    two.person.types(&["login", &theirs, "--as", "nas"]).await.assert_done();
+    two.person.types(&["ls"]).await.assert_done();
+    other.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_writes_no_token_over_that_of_another_store_or_user() {
+    let two = Two::make(Keys::OneForBoth).await;
+    let other = ServerProcess::start(&two.others).await;
+    let token = two.read("nas.token");
+    // The second time it has that name already.
+    for more in [&["--as", "nas"][..], &["--as", "nas", "--json"]] {
+        let theirs = line(&two.others, &[]).await;
+        let done = two.person.types(&[&["login", &theirs][..], more].concat()).await;
+        let out = &done.assert_done().out;
+        match more.contains(&"--json") {
+            true => {
+                let said = done.event("login");
+                assert_eq!((&said["name"], &said["name_taken"]), (&"nas-2".into(), &"nas".into()));
+            }
+            false => {
+                for text in ["logged in to nas-2", "keeps its token", "towline logout nas"] {
+                    assert!(out.contains(text), "{text}: {out}");
+                }
+            }
+        }
+        two.person.types(&["ls", "--to", "nas-2"]).await.assert_done();
+    }
+    // The only server with that key has moved, or it is another one: without `--as`, too.
+    two.person.types(&["logout", "nas-2"]).await.assert_done();
+    let theirs = line(&two.others, &[]).await;
+    let done = two.person.types(&["login", &theirs]).await;
+    assert!(!done.assert_done().out.contains("logged in to nas "), "{done:?}");
+
+    // Another user of the same server.
+    two.site.add_user("bob").await;
+    let mut join = towlined();
+    join.args(["join", "--user", "bob", "--data-dir"]).arg(two.site.path());
+    let bobs = stdout(&mut join).await.trim().to_owned();
+    let done = two.person.types(&["login", &bobs, "--as", "nas"]).await;
+    assert!(done.assert_done().out.contains("logged in to nas-2"), "{done:?}");
+
+    // A file of that name that is not a server's.
+    let kept = two.person.setting("kept.token");
+    fs::write(&kept, &token).unwrap();
+    let theirs = line(&two.others, &[]).await;
+    let done = two.person.types(&["login", &theirs, "--as", "kept"]).await;
+    assert!(done.assert_done().out.contains("logged in to kept-2"), "{done:?}");
+    assert_eq!((two.read("nas.token"), fs::read_to_string(&kept).unwrap()), (token.clone(), token));
+    two.person.types(&["ls", "--to", "nas"]).await.assert_done();
+
+    // The same user of the same server gets another token, under the same name.
+    let own = line(&two.site, &[]).await;
+    let done = two.person.types(&["login", &own, "--as", "nas"]).await;
+    assert!(done.assert_done().out.contains("logged in to nas ("), "{done:?}");
+    two.person.types(&["ls", "--to", "nas"]).await.assert_done();
+    other.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_environment_is_not_meant_for_the_server_of_a_line() {
-    let two = Two::make().await;
+    let two = Two::make(Keys::OneForEach).await;
     let number = two.paused("big.bin", &["--to", "nas"]).await;
     let own = line(&two.site, &[]).await;
     let mut resume = two.person.command(&["resume", &number, "--to", &own]);

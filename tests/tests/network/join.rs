@@ -38,10 +38,16 @@ async fn a_machine_joins_by_one_line_and_stops_where_the_key_is_another() {
     let refused = person.types(&["put", "b.bin", "nas:"]).await;
     refused.assert_code(1);
     assert!(refused.err.contains("Nothing was sent, not even the token"), "{refused:?}");
-    // The other way round: a line for the new key, whose secret the old address gets only over TLS.
+    // The other way round: a line for the new key. It does not replace the key that is known; once the
+    // person has removed that one, the secret is still good, and is sent only over TLS.
     let mut join = towlined();
     let join = join.args(["join", "--user", "ada", "--data-dir"]).arg(site.path());
     let line = stdout(join).await.trim().to_owned();
+    let refused = person.types(&["login", &line, "--as", "nas"]).await;
+    refused.assert_code(1);
+    assert!(refused.err.contains("run towline logout nas, delete the line of"), "{refused:?}");
+    person.types(&["logout", "nas"]).await.assert_done();
+    fs::remove_file(person.setting("known_servers")).unwrap();
     person.types(&["login", &line, "--as", "nas"]).await.assert_done();
     person.types(&["put", "b.bin", "nas:"]).await.assert_done();
     let log = server.gone().await.concat();
