@@ -33,11 +33,6 @@ impl KnownServers {
         Ok(self.lines()?.into_iter().rfind(is_it).map(|(_, key)| key))
     }
 
-    /// Whether the file has that key, under any address.
-    pub(super) fn has(&self, key: Fingerprint) -> io::Result<bool> {
-        Ok(self.lines()?.iter().any(|(_, known)| *known == key))
-    }
-
     /// Where the server with that key was used, the latest address first. Where the file cannot be
     /// read there is none: the caller has an address already.
     pub(super) fn addresses_of(&self, key: Fingerprint) -> Vec<ServerAddress> {
@@ -107,7 +102,6 @@ mod tests {
         known.remember(&nas, new).unwrap();
         assert_eq!(known.key_of(&nas).unwrap(), Some(new));
         assert_eq!(known.key_of(&other).unwrap(), Some(old));
-        assert!(known.has(old).unwrap() && known.has(new).unwrap());
         known.remember(&nas, old).unwrap();
         assert_eq!(known.addresses_of(old), [nas.clone(), other]);
         known.remember(&nas, new).unwrap();

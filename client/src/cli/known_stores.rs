@@ -39,6 +39,15 @@ impl KnownStores {
         lines.iter().any(|line| line.address == address && line.key == key && line.store == store)
     }
 
+    /// The key with which that store has answered. Where two keys were seen with it there is none: a
+    /// server may say of itself whatever it likes.
+    pub(super) fn key_of(&self, store: StoreId) -> Option<Fingerprint> {
+        let lines = self.lines().unwrap_or_default();
+        let mut keys = lines.iter().filter(|line| line.store == store).map(|line| line.key);
+        let key = keys.next()?;
+        keys.all(|other| other == key).then_some(key)
+    }
+
     /// Remembers which store has answered there with that key, in the place of what was known of that
     /// address; with `None`, only that no store is known there. A file that cannot be read or written
     /// stays as it is: the next command that needs to know asks.
@@ -115,13 +124,18 @@ mod tests {
         let [key, stranger] = [1, 2].map(|byte| Fingerprint::from_bytes([byte; 32]));
         let [store, second]: [StoreId; 2] =
             [1, 2].map(|digit: u8| digit.to_string().repeat(32).parse().unwrap());
-        assert!(!stores.has(&nas, key, store));
+        assert!(!stores.has(&nas, key, store) && stores.key_of(store).is_none());
         stores.note(&nas, key, Some(store));
         stores.note(&other, key, Some(second));
         assert!(stores.has(&nas, key, store) && stores.has(&other, key, second));
         assert!(!stores.has(&other, key, store) && !stores.has(&nas, stranger, store));
+        assert_eq!(stores.key_of(store), Some(key));
+        // A server with another key says that it is that store as well.
         stores.note(&other, stranger, Some(store));
+        assert_eq!(stores.key_of(store), None);
         assert!(stores.has(&nas, key, store) && !stores.has(&other, key, second));
+        stores.note(&other, stranger, None);
+        assert_eq!(stores.key_of(store), Some(key));
         stores.note(&nas, key, None);
         stores.note(&nas, key, None);
         assert!(!stores.has(&nas, key, store));

@@ -265,7 +265,8 @@ impl Client {
 
     /// Reads the token file again: it may have a new token.
     async fn found_new_token(&mut self) -> bool {
-        let found = self.token.has_other_than(&self.shown).await;
+        let store = self.expected.or(self.known.id);
+        let found = self.token.has_other_than(&self.shown, store).await;
         if found {
             self.connection = None;
         }

@@ -81,6 +81,21 @@ async fn put(replies: &'static [&'static str]) -> Result<Receipt, Failure> {
     client.put(&document, &PutOptions::default(), &cancel, &mut |_| {}).await
 }
 
+/// Where the token does not say which store it is for, the answer to it tells.
+#[tokio::test]
+async fn what_is_for_one_store_is_not_sent_to_another() {
+    const OTHER: &str = r#"{"action":"welcome","version":1,"server":"x","user_id":1,"user":"u",
+        "server_id":"22222222222222222222222222222222",
+        "max_filesize":1000,"chunk_size":64,"max_chunk_size":1024,"block_size":1048576,
+        "max_channels":16,"features":[]}"#;
+    let store = "1".repeat(32).parse().unwrap();
+    let client = Client::new(scripted(&[OTHER]), Token::new("t").unwrap());
+    let asked = client.expected_store(Some(store)).status(7.try_into().unwrap()).await;
+    let failure = asked.unwrap_err();
+    assert!(matches!(failure, Failure::OtherServer { .. }), "{failure}");
+    assert_eq!(failure.exit(), Exit::Refused);
+}
+
 #[tokio::test]
 async fn an_honest_server_is_believed() {
     let receipt = put(&[

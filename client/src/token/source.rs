@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
+use towline_types::StoreId;
 
 /// The token of all connections of a client. Clones are the same source.
 #[derive(Debug, Clone)]
@@ -36,11 +37,15 @@ impl TokenSource {
     }
 
     /// Reads the file again, because the server has refused the token. Any other token that the
-    /// file has is the one to show. Returns whether the token to show is another one than
-    /// `refused`.
-    pub(crate) async fn has_other_than(&self, refused: &Token) -> bool {
+    /// file has is the one to show, unless it says that it is for another store than the one before,
+    /// and than the server's: then it is not for this server. Returns whether the token to show is
+    /// another one than `refused`.
+    pub(crate) async fn has_other_than(&self, refused: &Token, of_server: Option<StoreId>) -> bool {
         let source = self.clone();
-        let read = tokio::task::spawn_blocking(move || source.read(|_, _| true));
+        let is_taken = move |now: &Token, found: &Token| {
+            is_for_same(now, found) || (of_server.is_some() && found.store() == of_server)
+        };
+        let read = tokio::task::spawn_blocking(move || source.read(is_taken));
         read.await.is_ok() && self.current() != *refused
     }
 
@@ -52,9 +57,12 @@ impl TokenSource {
         }
         let source = self.clone();
         tokio::task::spawn_blocking(move || {
-            source.read(|now, found| match (now.ends_at(), found.ends_at()) {
-                (Some(now), Some(found)) => found > now,
-                _ => found != now,
+            source.read(|now, found| {
+                let is_later = match (now.ends_at(), found.ends_at()) {
+                    (Some(now), Some(found)) => found > now,
+                    _ => found != now,
+                };
+                is_later && is_for_same(now, found)
             });
             source.0.is_reading.store(false, Ordering::Release);
         });
@@ -69,6 +77,11 @@ impl TokenSource {
             *token = found;
         }
     }
+}
+
+/// Whether the token may be for the same server: the two do not name two stores.
+fn is_for_same(now: &Token, found: &Token) -> bool {
+    now.store().zip(found.store()).is_none_or(|(now, found)| now == found)
 }
 
 /// The most time before its end at which a later token is looked for.
@@ -164,9 +177,36 @@ mod tests {
         // Once a server has refused it, any other one is shown.
         let earlier = token(90, "d");
         std::fs::write(file.path(), earlier.reveal()).unwrap();
-        assert!(source.has_other_than(&later).await);
+        assert!(source.has_other_than(&later, None).await);
         assert_eq!(source.current(), earlier);
-        assert!(!source.has_other_than(&earlier).await);
+        assert!(!source.has_other_than(&earlier, None).await);
+    }
+
+    #[tokio::test]
+    async fn a_token_for_another_store_is_not_taken() {
+        let [store, other] = ["1", "2"].map(|digit| digit.repeat(32));
+        let of = |store: &str, ends_at: u64| {
+            let claims = format!(r#"{{"iss":"{store}","exp":{ends_at}}}"#);
+            let claims = BASE64_URL_SAFE_NO_PAD.encode(claims);
+            Token::new(&format!("e30.{claims}.s")).unwrap()
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = of(&store, u64::from(u32::MAX));
+        let source = TokenSource::new(first.clone(), Some(file.path().to_owned()));
+        let elsewhere = of(&other, 2 * u64::from(u32::MAX));
+        std::fs::write(file.path(), elsewhere.reveal()).unwrap();
+        source.look_for_later();
+        while source.0.is_reading.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(source.current(), first);
+        for of_server in [None, first.store()] {
+            assert!(!source.has_other_than(&first, of_server).await);
+            assert_eq!(source.current(), first);
+        }
+        // The refused token was for another store; this one is for the store of the server.
+        assert!(source.has_other_than(&first, elsewhere.store()).await);
+        assert_eq!(source.current(), elsewhere);
     }
 
     #[tokio::test]

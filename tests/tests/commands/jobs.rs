@@ -223,7 +223,7 @@ async fn a_command_follows_its_server_and_goes_to_no_other() {
     std::fs::write(cli.path("token"), &other.user.token).unwrap();
     let outcome = resumed(&cli, &[]).await;
     outcome.assert_code(1);
-    assert!(outcome.err.contains("another server answers"), "{outcome:?}");
+    assert!(outcome.err.contains("is for another server"), "{outcome:?}");
     assert_eq!(cli.state().jobs[0].server_id, before.jobs[0].server_id);
     assert_eq!(cli.state().uploads, before.uploads);
     assert!(!other.site.document(&other.user, "photos").exists());

@@ -242,6 +242,62 @@ async fn a_login_writes_no_token_over_that_of_another_store_or_user() {
     other.gone().await;
 }
 
+/// A person who edits the address of a named server, or types a new one, is asked about the server
+/// there, unless it has proved that it is the one that the token is for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_any_known_server_is_not_enough() {
+    let two = Two::make(Keys::OneForEach).await;
+    let other = Launch::over(&two.others).variable("TOWLINE_LOG", "debug").start().await;
+    let theirs = line(&two.others, &[]).await;
+    two.person.types(&["login", &theirs, "--as", "friend"]).await.assert_done();
+    let own = two.read("config.toml");
+    // Another name for the address, at which no key is known yet.
+    let elsewhere = |server: &ServerProcess| format!("localhost:{}", server.address().port());
+    let edit = |to: &str| {
+        let address = format!("address = \"{}\"", two.server.address());
+        let edited = own.replace(&address, &format!("address = \"{to}\""));
+        assert_ne!(edited, own);
+        fs::write(two.person.setting("config.toml"), edited).unwrap();
+    };
+    edit(&elsewhere(&other));
+    for more in [&[][..], &["--to", "nas"]] {
+        let refused = two.person.types(&[&["ls", "--tls"][..], more].concat()).await;
+        refused.assert_code(1);
+        assert!(refused.err.contains("is not known yet"), "{refused:?}");
+    }
+    edit(&elsewhere(&two.server));
+    two.person.types(&["ls", "--tls"]).await.assert_done();
+    let log = other.gone().await.concat();
+    assert!(!log.contains("a login was refused"), "{log}");
+}
+
+/// One token for a list with uploads of two servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_typed_goes_to_no_server_of_another_store() {
+    let two = Two::make(Keys::OneForEach).await;
+    let other = Launch::over(&two.others).start().await;
+    let theirs = line(&two.others, &[]).await;
+    two.person.types(&["login", &theirs, "--as", "friend"]).await.assert_done();
+    two.paused("big.bin", &["--to", "nas"]).await;
+    let number = two.paused("other.bin", &["--to", "friend"]).await;
+    let token = two.person.setting("nas.token");
+    let resume = ["resume", "--all", "--token-file", token.to_str().unwrap()];
+    let resumed = two.person.types(&resume).await;
+    resumed.assert_code(1);
+    for text in ["is for another server", "not even the token", "--token-file"] {
+        assert!(resumed.err.contains(text), "{text}: {resumed:?}");
+    }
+    let left = two.list();
+    assert!(left.contains("other.bin") && !left.contains("big.bin"), "{left}");
+    // A question about that upload, too.
+    let at = other.address().to_string();
+    let status = ["status", &number, "--to", &at, "--token-file", token.to_str().unwrap()];
+    two.person.types(&status).await.assert_code(1);
+    two.person.types(&["resume"]).await.assert_done();
+    let log = other.gone().await.concat();
+    assert!(!log.contains("a login was refused"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_environment_is_not_meant_for_the_server_of_a_line() {
     let two = Two::make(Keys::OneForEach).await;

@@ -7,6 +7,7 @@ use crate::cli::arguments::ConnectArgs;
 use crate::cli::error::CliError;
 use crate::cli::joining::key_of_token;
 use crate::cli::output::say;
+use crate::exit::Exit;
 use crate::text::{shell_word, shown};
 use crate::token::Token;
 use crate::uploads;
@@ -30,10 +31,37 @@ pub(in crate::cli) struct Credential {
 /// The environment's token is sent only to a server that a person has named, on the command line or
 /// in the environment beside the token. It is not sent to the server of an entry of the list,
 /// because it may be meant for another server.
+///
+/// A token that says which store it is for is not sent to the server of an entry that was begun with
+/// another store, wherever the token comes from.
 pub(in crate::cli) fn credential(
     connect: &ConnectArgs,
     entry: Option<&UploadEntry>,
 ) -> Result<Credential, CliError> {
+    let chosen = chosen(connect, entry)?;
+    let begun_with = entry.and_then(|entry| entry.server_id);
+    match begun_with.zip(chosen.token.store()) {
+        Some((begun_with, store)) if begun_with != store => Err(of_other_store(&chosen)),
+        _ => Ok(chosen),
+    }
+}
+
+fn of_other_store(chosen: &Credential) -> CliError {
+    let token = match &chosen.file {
+        Some(path) => format!("the token in {}", shown(path)),
+        None => format!("the token in {TOKEN_VARIABLE}"),
+    };
+    let message = format!(
+        "it was begun with one server, and {token} is for another server; nothing was sent, not even \
+         the token"
+    );
+    CliError::new(Exit::Refused, message).advising(
+        "name its own token: --token-file FILE; if the server was set up anew, what was begun is gone \
+         there: run `towline put` again",
+    )
+}
+
+fn chosen(connect: &ConnectArgs, entry: Option<&UploadEntry>) -> Result<Credential, CliError> {
     if let Some(path) = &connect.token_file {
         return from_file(path);
     }

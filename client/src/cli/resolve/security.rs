@@ -30,6 +30,7 @@ pub(in crate::cli) fn security(
     if connect.plaintext {
         return Ok(Security::Plaintext);
     }
+    let token = &credential.token;
     let demanded = connect.fingerprint.or(connect.key_of_line).or(credential.key);
     let known_servers = KnownServers::of_person();
     let known = match &known_servers {
@@ -49,8 +50,7 @@ pub(in crate::cli) fn security(
         (None, None) if is_plain => return Ok(Security::Plaintext),
         _ => {}
     }
-    let mut stranger =
-        Client::new(server.clone(), credential.token.clone()).security(Security::UnknownKey);
+    let mut stranger = Client::new(server.clone(), token.clone()).security(Security::UnknownKey);
     let key = match block_on(stranger.key_of_server())? {
         Ok(key) => key,
         // The command waits for the server as for any other. Where no key was typed, it asks no
@@ -65,11 +65,11 @@ pub(in crate::cli) fn security(
         Some(demanded) if demanded != key => return Ok(Security::Key(demanded)),
         Some(_) => {}
         None => {
-            let is_met = match &known_servers {
-                // Under another address: it has proved that it is the same server.
-                Some(known_servers) => known_servers.has(key).map_err(not_usable(known_servers))?,
-                None => false,
-            };
+            // Under another address, it has proved that it is the server which the token is for. That
+            // any server has this key proves nothing: the token may be for another one.
+            let store = token.store();
+            let known = store.zip(KnownStores::of_person());
+            let is_met = known.is_some_and(|(store, known)| known.key_of(store) == Some(key));
             if !is_met && !connect.trust_new {
                 ask(server, key)?;
             }
