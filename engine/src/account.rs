@@ -6,6 +6,7 @@
 
 mod content;
 mod exchange;
+mod held_bytes;
 mod open_file;
 mod tree;
 mod upload_handle;
@@ -25,6 +26,7 @@ use crate::writer::OrderedWriter;
 pub use content::Content;
 pub use exchange::Completion;
 use exchange::{Exchange, Outcome, no_upload};
+pub use held_bytes::HeldBytes;
 pub use open_file::OpenFile;
 use std::ops::Range;
 use std::sync::Arc;

@@ -93,7 +93,7 @@ mod uploads;
 pub mod verify;
 mod writer;
 
-pub use account::{Account, Begun, Completion, Content, OpenFile, UploadHandle};
+pub use account::{Account, Begun, Completion, Content, HeldBytes, OpenFile, UploadHandle};
 pub use audit::{AuditAction, AuditObserver, AuditRecord, AuditResult};
 pub use buffer::{BlockBuffer, BufferPool, BufferRequest, UNITS, WHOLE_BYTES};
 pub use clock::Clock;

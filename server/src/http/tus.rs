@@ -1,10 +1,11 @@
 //! tus 1.0.0 (<https://tus.io/protocols/resumable-upload>), with the extensions creation,
-//! creation-with-upload, creation-defer-length, expiration, checksum, checksum-trailer and
-//! termination.
+//! creation-with-upload, creation-defer-length, expiration, checksum, checksum-trailer,
+//! termination and concatenation.
 //!
 //! It is another spelling of the same uploads: one that was begun with it goes on with
 //! `Content-Range` or at the other door, and the other way round.
 
+mod concat;
 mod metadata;
 
 use super::append::{Completes, Failed, Incoming, Taken, append, refuse_overlap};
@@ -22,7 +23,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use metadata::Metadata;
+use concat::Concat;
+use metadata::{Kept, Metadata};
 use std::time::{Duration, UNIX_EPOCH};
 use towline_engine::{Begun, Length, NewUpload, Phase, SendingMode, Status};
 use towline_state::catalog::{Description, NodeRef, RemovalGuard};
@@ -32,7 +34,7 @@ use towline_types::{DocumentId, DocumentPath, FileSize, Offset, SecondDigest, Ti
 const TUS_VERSION: &str = "1.0.0";
 
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,\
-                          checksum-trailer,termination";
+                          checksum-trailer,termination,concatenation";
 
 /// The media type of the bytes of an upload.
 const BYTES: &str = "application/offset+octet-stream";
@@ -113,6 +115,12 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     caller.is_person()?;
     let headers = &parts.headers;
+    let concat = match Concat::of(headers)? {
+        Some(Concat::Final { parts, text }) => {
+            return assemble(caller, headers, parts, text).await;
+        }
+        concat => concat,
+    };
     let length = length_of_new(headers)?;
     let content_length = content_length(headers)?;
     let has_bytes = content_length != Some(0);
@@ -128,7 +136,9 @@ pub(super) async fn create(
     let metadata = Metadata::of(headers)?;
     let path = DocumentPath::new(metadata.folder()?, metadata.filename()?)?;
     let checker = if is_bytes { Checker::of_tus(headers)? } else { None };
-    let description = Description { metadata: metadata.text(), ..Description::default() };
+    let is_part = concat.is_some();
+    let kept = Kept { metadata: metadata.text(), concat: concat.map(|one| one.text().to_owned()) };
+    let description = Description { metadata: kept.text()?, ..Description::default() };
     let new = NewUpload {
         description,
         second_digest: SecondDigest::Sha256,
@@ -138,7 +148,7 @@ pub(super) async fn create(
         return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "the file is here already"));
     };
     let id = upload.id();
-    let is_empty = matches!(length, Length::Declared(filesize) if filesize.get() == 0);
+    let is_empty = matches!(length, Length::Declared(filesize) if filesize.get() == 0) && !is_part;
     let mut offset = Offset::ZERO;
     if is_empty {
         let mut upload = upload;
@@ -147,7 +157,7 @@ pub(super) async fn create(
         upload.pause().await;
         if has_bytes && is_bytes {
             let end = content_length.map(|bytes| Offset::ZERO.plus(bytes));
-            let completes = Completes::WithLastByte;
+            let completes = completes(is_part);
             let (start, others) = (Offset::ZERO, Others::GoOn);
             let incoming = Incoming { start, end, total: None, checker, completes, others };
             match append(context, caller, id, body, incoming).await {
@@ -171,6 +181,59 @@ pub(super) async fn create(
     Ok(response)
 }
 
+/// What ends an upload of tus: its last byte, but for a part of a file, which is no file.
+const fn completes(is_part: bool) -> Completes {
+    if is_part { Completes::Later } else { Completes::WithLastByte }
+}
+
+/// `POST` with `Upload-Concat: final`: one file is made of uploads that have all their bytes, and
+/// these are given up. Where it fails they stay as they are (P1).
+async fn assemble(
+    caller: &Caller,
+    headers: &HeaderMap,
+    ids: Vec<DocumentId>,
+    text: String,
+) -> Result<Response, Problem> {
+    if headers.contains_key("upload-length") || headers.contains_key("upload-defer-length") {
+        let message = "Upload-Length: a file that is made of parts is as long as they are";
+        return Err(Problem::bad_request("Upload-Length", message));
+    }
+    let metadata = Metadata::of(headers)?;
+    let path = DocumentPath::new(metadata.folder()?, metadata.filename()?)?;
+    let (parts, filesize) = concat::open_parts(caller, &ids).await?;
+    let kept = Kept { metadata: metadata.text(), concat: Some(text) };
+    let new = NewUpload {
+        description: Description { metadata: kept.text()?, ..Description::default() },
+        second_digest: SecondDigest::Sha256,
+        ..NewUpload::new(path, Length::Declared(filesize), SendingMode::RANGES)
+    };
+    let Begun::Uploading(mut upload) = caller.account.begin(new).await? else {
+        return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "the file is here already"));
+    };
+    let id = upload.id();
+    let made = async {
+        concat::fill(caller, &mut upload, parts).await?;
+        Ok::<_, Problem>(upload.complete(None).await?)
+    };
+    if let Err(problem) = made.await {
+        upload.pause().await;
+        let _ = caller.account.cancel(id).await;
+        return Err(problem);
+    }
+    for part in ids {
+        // What stays is given up when no byte comes for it.
+        let _ = caller.account.cancel(part).await;
+    }
+    let mut response = StatusCode::CREATED.into_response();
+    let answer = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
+        answer.insert(header::LOCATION, location);
+    }
+    answer.insert("upload-offset", HeaderValue::from(filesize.get()));
+    answer.insert(DOCUMENT, HeaderValue::from(id.get()));
+    Ok(response)
+}
+
 /// `HEAD`: where to go on.
 pub(super) async fn probe(
     context: &Context,
@@ -179,8 +242,9 @@ pub(super) async fn probe(
 ) -> Result<Response, Problem> {
     let mut status = caller.account.status(id).await?;
     refuse_removed(caller, id, &status).await?;
+    let kept = Kept::of(caller.account.description(id).await?.metadata);
     let is_whole = uploads::total(&status) == Some(status.position.received.get());
-    if is_whole && status.phase == Phase::Uploading && !status.is_active {
+    if is_whole && status.phase == Phase::Uploading && !status.is_active && !kept.is_part() {
         // A client of tus takes an upload whose bytes are all here for a complete one.
         finish(context, caller, id).await?;
         status = caller.account.status(id).await?;
@@ -190,9 +254,11 @@ pub(super) async fn probe(
     if uploads::total(&status).is_none() {
         headers.insert("upload-defer-length", HeaderValue::from_static("1"));
     }
-    let metadata = caller.account.description(id).await?.metadata;
-    if let Some(Ok(metadata)) = metadata.map(HeaderValue::try_from) {
+    if let Some(Ok(metadata)) = kept.metadata.map(HeaderValue::try_from) {
         headers.insert("upload-metadata", metadata);
+    }
+    if let Some(Ok(concat)) = kept.concat.map(HeaderValue::try_from) {
+        headers.insert("upload-concat", concat);
     }
     expires(headers, &status);
     Ok(response)
@@ -232,6 +298,11 @@ pub(super) async fn patch(
     let status = caller.account.status_when_durable(id).await?;
     ended(&status)?;
     refuse_removed(caller, id, &status).await?;
+    let kept = Kept::of(caller.account.description(id).await?.metadata);
+    if kept.is_final() {
+        let message = "the file was made of parts, and takes no bytes";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "bad_state", message));
+    }
     let total = match (uploads::total(&status), number(headers, "upload-length")?) {
         (Some(known), Some(said)) if known != said => {
             let message = format!("Upload-Length: the file is {known} bytes long, and not {said}");
@@ -264,7 +335,7 @@ pub(super) async fn patch(
         end: end.and_then(|end| Offset::try_from(end).ok()),
         total,
         checker,
-        completes: Completes::WithLastByte,
+        completes: completes(kept.is_part()),
         others: Incoming::others(&status, next),
     };
     match append(context, caller, id, body, incoming).await {

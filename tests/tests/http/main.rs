@@ -17,5 +17,6 @@ mod rufh;
 mod shares;
 mod tokens;
 mod tus;
+mod tus_concat;
 mod two_doors;
 mod uploads;

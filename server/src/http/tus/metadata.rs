@@ -80,6 +80,55 @@ impl Metadata {
     }
 }
 
+/// What is kept of an upload, because the client wants it back: two headers. They are kept as one
+/// text, with a line end between them where there is a second one; a header has no line end.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) metadata: Option<String>,
+    /// `Upload-Concat`.
+    pub(super) concat: Option<String>,
+}
+
+impl Kept {
+    pub(super) fn of(text: Option<String>) -> Self {
+        let Some(text) = text else { return Self::default() };
+        let (metadata, concat) = match text.split_once('\n') {
+            Some((metadata, concat)) => (metadata.to_owned(), Some(concat.to_owned())),
+            None => (text, None),
+        };
+        Self { metadata: Some(metadata).filter(|text| !text.is_empty()), concat }
+    }
+
+    /// The text that is kept.
+    ///
+    /// # Errors
+    /// Where it is too long.
+    pub(super) fn text(&self) -> Result<Option<String>, Problem> {
+        let text = match (&self.metadata, &self.concat) {
+            (metadata, None) => return Ok(metadata.clone()),
+            (metadata, Some(concat)) => {
+                format!("{}\n{concat}", metadata.as_deref().unwrap_or_default())
+            }
+        };
+        if text.len() > METADATA_BYTES {
+            let message =
+                format!("Upload-Metadata and Upload-Concat: at most {METADATA_BYTES} bytes");
+            return Err(Problem::bad_request("Upload-Metadata", message));
+        }
+        Ok(Some(text))
+    }
+
+    /// Whether the upload is a part of a file.
+    pub(super) fn is_part(&self) -> bool {
+        self.concat.as_deref() == Some("partial")
+    }
+
+    /// Whether the file was made of parts.
+    pub(super) fn is_final(&self) -> bool {
+        self.concat.is_some() && !self.is_part()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
