@@ -5,6 +5,7 @@
 //! this module knows HTTP.
 
 mod append;
+mod assemblies;
 mod byte_ranges;
 mod caller;
 mod changes;

@@ -67,6 +67,9 @@ struct State {
     strangers_count: usize,
     users: HashMap<UserId, usize>,
     users_count: usize,
+    /// Connections of people who have a link, by the user whose link it is.
+    guests: HashMap<UserId, usize>,
+    guests_count: usize,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,12 @@ pub(crate) struct Place {
 enum Owner {
     Stranger { address: Address, number: u64, leave: CancellationToken },
     User(UserId),
+    Guest(UserId),
 }
+
+/// How many connections there may be of people who have links of one user. Whoever has a link has it
+/// from that user, and must not take the user's own places.
+const GUESTS_PER_USER: usize = 32;
 
 /// Why a user gets no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +136,8 @@ pub(crate) enum NoPlace {
         /// The most connections of one user.
         max: usize,
     },
-    /// The places that are left are for users who have no connection.
+    /// The places that are left are for others: for users who have no connection, or, where somebody
+    /// has a link, for people who have none of that user's.
     Crowded,
 }
 
@@ -166,7 +175,7 @@ impl Places {
                 state.make_oldest_leave(most);
             }
         }
-        if state.strangers_count + state.users_count >= self.limits.all {
+        if state.strangers_count + state.users_count + state.guests_count >= self.limits.all {
             return None;
         }
         let (number, leave) = (state.next, CancellationToken::new());
@@ -187,7 +196,7 @@ impl Places {
         users.truncate(top);
         Shares {
             strangers: state.strangers_count as u64,
-            users: state.users_count as u64,
+            users: (state.users_count + state.guests_count) as u64,
             connected_users: state.users.len() as u64,
             all: self.limits.all as u64,
             top: users,
@@ -234,13 +243,26 @@ impl State {
     }
 }
 
+impl State {
+    /// Removes a connection of a guest of that user.
+    fn take_guest(&mut self, user: UserId) {
+        self.guests_count -= 1;
+        if let Some(count) = self.guests.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.guests.remove(&user);
+            }
+        }
+    }
+}
+
 impl Place {
     /// Waits until the connection has to leave because others want to log in. After the login it
     /// never has to leave. Cancel-safe.
     pub(crate) async fn has_to_leave(&self) {
         match &self.of {
             Owner::Stranger { leave, .. } => leave.cancelled().await,
-            Owner::User(_) => std::future::pending().await,
+            Owner::User(_) | Owner::Guest(_) => std::future::pending().await,
         }
     }
 
@@ -249,7 +271,7 @@ impl Place {
     pub(crate) fn leave_token(&self) -> Option<CancellationToken> {
         match &self.of {
             Owner::Stranger { leave, .. } => Some(leave.clone()),
-            Owner::User(_) => None,
+            Owner::User(_) | Owner::Guest(_) => None,
         }
     }
 
@@ -273,7 +295,9 @@ impl Place {
         if count >= limits.per_user {
             return Err(NoPlace::OfUser { max: limits.per_user });
         }
-        if count > 0 && state.users_count + limits.for_newcomers() >= limits.all {
+        if count > 0
+            && state.users_count + state.guests_count + limits.for_newcomers() >= limits.all
+        {
             return Err(NoPlace::Crowded);
         }
         match self.of {
@@ -283,11 +307,39 @@ impl Place {
                 let _ = state.take_stranger(address, number);
             }
             Owner::User(earlier) => state.take_user(earlier),
+            Owner::Guest(host) => state.take_guest(host),
         }
         *state.users.entry(user).or_default() += 1;
         state.users_count += 1;
         drop(state);
         self.of = Owner::User(user);
+        Ok(())
+    }
+
+    /// Gives the place to somebody who has a link of that user's. A connection of a user stays one.
+    ///
+    /// # Errors
+    /// Where there are too many of these. Then it stays the place of a stranger.
+    pub(crate) fn is_guest_of(&mut self, user: UserId) -> Result<(), NoPlace> {
+        let (address, number) = match self.of {
+            Owner::User(_) => return Ok(()),
+            Owner::Guest(host) if host == user => return Ok(()),
+            Owner::Guest(_) => return Err(NoPlace::Crowded),
+            Owner::Stranger { address, number, .. } => (address, number),
+        };
+        let limits = self.places.limits;
+        let mut state = self.places.state();
+        if state.guests.get(&user).is_some_and(|count| *count >= GUESTS_PER_USER) {
+            return Err(NoPlace::Crowded);
+        }
+        if state.users_count + state.guests_count + limits.for_newcomers() >= limits.all {
+            return Err(NoPlace::Crowded);
+        }
+        let _ = state.take_stranger(address, number);
+        *state.guests.entry(user).or_default() += 1;
+        state.guests_count += 1;
+        drop(state);
+        self.of = Owner::Guest(user);
         Ok(())
     }
 }
@@ -300,6 +352,7 @@ impl Drop for Place {
                 let _ = state.take_stranger(address, number);
             }
             Owner::User(user) => state.take_user(user),
+            Owner::Guest(host) => state.take_guest(host),
         }
     }
 }
@@ -336,6 +389,22 @@ mod tests {
         let state = places.state();
         assert!(state.strangers.is_empty() && state.users.is_empty());
         assert_eq!((state.strangers_count, state.users_count), (0, 0));
+    }
+
+    #[test]
+    fn people_who_have_a_link_take_no_place_of_its_user() {
+        let places = places(1000, 500, 40);
+        let guest = || {
+            let mut place = places.enter(ip("10.0.0.9")).unwrap();
+            place.is_guest_of(user(1)).map(|()| place)
+        };
+        let guests: Vec<_> = (0..GUESTS_PER_USER).map(|_| guest().unwrap()).collect();
+        assert_eq!(guest().unwrap_err(), NoPlace::Crowded);
+        let mut own: Vec<_> = (0..40).map(|_| places.enter(ip("10.0.0.1")).unwrap()).collect();
+        assert!(own.iter_mut().all(|place| place.belongs_to(user(1)).is_ok()));
+        drop((guests, own));
+        let state = places.state();
+        assert_eq!((state.users_count, state.guests_count, state.guests.len()), (0, 0, 0));
     }
 
     #[test]

@@ -208,6 +208,19 @@ impl HttpAnswer {
         self
     }
 
+    /// The path of the address in `Location`, which may be a whole address.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn location(&self) -> String {
+        let location = self.header("location").expect("a Location");
+        match location.split_once("://") {
+            Some((_, rest)) => rest[rest.find('/').expect("a path")..].to_owned(),
+            None => location.to_owned(),
+        }
+    }
+
     /// A header of it.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

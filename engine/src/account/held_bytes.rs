@@ -11,8 +11,7 @@ use towline_types::block::{block_count, hash_block};
 use towline_types::{BlockIndex, ChainingValue, DocumentId, FileSize};
 use towline_upload::{Length, Phase};
 
-/// See the module's description. The upload may be given up meanwhile; its bytes are read all the
-/// same.
+/// See the module's description. It holds a descriptor.
 pub struct HeldBytes {
     account: Account,
     id: DocumentId,
@@ -38,8 +37,7 @@ impl Account {
     pub async fn held_bytes(&self, id: DocumentId) -> Result<HeldBytes, Rejection> {
         let status = self.status_when_durable(id).await?;
         if status.phase != Phase::Uploading {
-            let message = "the upload has ended already";
-            return Err(Rejection::new(RejectionKind::WrongPhase { phase: status.phase }, message));
+            return Err(ended(status.phase));
         }
         let durable = status.position.durable.get();
         let filesize = match status.position.length {
@@ -71,7 +69,8 @@ impl HeldBytes {
     /// behind the last one. A call that is cancelled can be made again.
     ///
     /// # Errors
-    /// `Damaged` where the disk gives out other bytes, and what the storage says.
+    /// `WrongPhase` where the upload was given up meanwhile, `Damaged` where the disk gives out other
+    /// bytes, and what the storage says.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Rejection> {
         let next = Some(self.next).filter(|next| *next < block_count(self.filesize));
         let index = next.and_then(BlockIndex::new);
@@ -86,9 +85,22 @@ impl HeldBytes {
         });
         let read = reading.await.map_err(|_| panicked())?;
         let bytes = read.map_err(|error| Error::from(error).rejection())?;
-        check(index, self.filesize, &bytes, value)?;
+        match value {
+            Some(value) => check(index, self.filesize, &bytes, value)?,
+            // Blocks are forgotten with the upload.
+            None => self.still_there().await?,
+        }
         self.next += 1;
         Ok(Some(bytes))
+    }
+
+    /// Why a block has no value: the upload was given up, or it is damage.
+    async fn still_there(&self) -> Result<(), Rejection> {
+        let phase = self.account.status(self.id).await?.phase;
+        match phase {
+            Phase::Uploading => Err(damaged(None)),
+            _ => Err(ended(phase)),
+        }
     }
 }
 
@@ -97,13 +109,21 @@ fn check(
     index: BlockIndex,
     filesize: FileSize,
     bytes: &[u8],
-    value: Option<ChainingValue>,
+    value: ChainingValue,
 ) -> Result<(), Rejection> {
-    if value == Some(hash_block(index, filesize, bytes)) {
-        return Ok(());
+    match value == hash_block(index, filesize, bytes) {
+        true => Ok(()),
+        false => Err(damaged(Some(index))),
     }
-    let kind = RejectionKind::Damaged { index: Some(index) };
-    Err(Rejection::new(kind, "the disk gives out other bytes than those that were uploaded"))
+}
+
+fn damaged(index: Option<BlockIndex>) -> Rejection {
+    let message = "the disk gives out other bytes than those that were uploaded";
+    Rejection::new(RejectionKind::Damaged { index }, message)
+}
+
+fn ended(phase: Phase) -> Rejection {
+    Rejection::new(RejectionKind::WrongPhase { phase }, "the upload has ended already")
 }
 
 fn panicked() -> Rejection {

@@ -22,14 +22,15 @@ use towline_protocol::limits::TOKEN_BYTES_MAX;
 use towline_state::catalog::User;
 use towline_types::{DocumentId, Timestamp};
 
-/// See the module's description.
+/// See the module's description. A clone is the same caller.
+#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) account: Account,
     pub(super) identity: Identity,
     /// When the token of the person ends.
     pub(super) until: Timestamp,
     scope: Scope,
-    access: WatchedAccess,
+    access: Arc<WatchedAccess>,
 }
 
 /// What the token of a request is good for.
@@ -121,8 +122,15 @@ impl Caller {
             let (user, identity) = access::admitted(standing, &verified)?;
             (identity, user, None)
         };
-        client.belongs_to(user.user_id)?;
-        shared.token_use.note(&shared.engine, &identity);
+        match &of_document {
+            Some(DocumentToken { right: DocumentRight::Fetch, .. }) => {
+                client.is_guest_of(user.user_id)?;
+            }
+            _ => {
+                client.belongs_to(user.user_id)?;
+                shared.token_use.note(&shared.engine, &identity);
+            }
+        }
         Ok(Self::admitted(context, sender, user, identity, of_document))
     }
 
@@ -145,7 +153,7 @@ impl Caller {
         }
         let account = shared.engine.account(user_id, origin);
         let access = Access::granted(Arc::clone(shared), identity, audited);
-        let access = WatchedAccess::begin(access, client.cut.clone());
+        let access = Arc::new(WatchedAccess::begin(access, client.cut.clone()));
         let until = token.as_ref().map_or(identity.expires_at, |token| token.until);
         let scope = token.map_or(Scope::Person, |token| Scope::One(token.right, token.document));
         Self { account, identity, until, scope, access }
@@ -172,6 +180,11 @@ impl Caller {
             Scope::One(DocumentRight::Fill, own) if own == upload => Ok(()),
             Scope::One(..) => Err(of_one_document()),
         }
+    }
+
+    /// Whether the request comes by a link.
+    pub(super) const fn has_link(&self) -> bool {
+        matches!(self.scope, Scope::One(DocumentRight::Fetch, _))
     }
 
     /// Refuses a token that is good for something else than the bytes of this document.

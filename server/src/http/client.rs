@@ -43,6 +43,14 @@ impl Client {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).belongs_to(user)
     }
 
+    /// Gives the connection's place to somebody who has a link of that user's.
+    ///
+    /// # Errors
+    /// Where there are too many of these.
+    pub(super) fn is_guest_of(&self, user: UserId) -> Result<(), NoPlace> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).is_guest_of(user)
+    }
+
     /// Whether no request of this connection was authenticated up to now.
     pub(super) fn is_stranger(&self) -> bool {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).is_of_stranger()

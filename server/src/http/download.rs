@@ -39,7 +39,21 @@ pub(super) async fn of_document(
     Readable { caller, id }: Readable,
     parts: Parts,
 ) -> Result<Response, Problem> {
+    if caller.has_link() {
+        refuse_removed(&caller, id).await?;
+    }
     get(&context, caller, &parts, id).await
+}
+
+/// Refuses a link to a file that lies in the trash: its owner has taken it back.
+async fn refuse_removed(caller: &Caller, id: DocumentId) -> Result<(), Problem> {
+    if let Some(node) = caller.account.status(id).await?.node_id
+        && caller.account.stat(NodeRef::Id(node)).await?.path.is_none()
+    {
+        let message = "the file was removed";
+        return Err(Problem::new(StatusCode::GONE, "removed", message));
+    }
+    Ok(())
 }
 
 /// `GET /files/{id}/content`: the current version.

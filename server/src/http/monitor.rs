@@ -24,8 +24,11 @@ use towline_engine::Unready;
 /// How many connections the port takes at the same time; others wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a connection may be open.
-const CONNECTION_MAX: Duration = Duration::from_secs(60);
+/// How long the head of a request may take.
+const HEAD_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may be open: the figures may take 5 s.
+const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 /// How long the catalog may take to answer, before the server is called not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -83,6 +86,9 @@ async fn serve(stream: TcpStream, watched: Arc<Watched>) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        // A connection that is silent has no place for long.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         _ = timeout(CONNECTION_MAX, connection) => {}

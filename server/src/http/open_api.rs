@@ -12,7 +12,7 @@ use super::links::{Link, NewLink};
 use super::problem::Body as Problem;
 use super::shown::Shown;
 use super::uploads::{Completing, Token, Upload};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 /// The bytes of a file.
@@ -102,14 +102,14 @@ operation! {
 }
 operation! {
     /// The bytes of a document.
-    document_content, get "/documents/{id}/content", (params(("id" = u64, Path)),),
+    document_content, get "/documents/{id}/content", (security(("token" = []), ("link" = [])), params(("id" = u64, Path)),),
     [(status = 200, description = "All bytes.", body = Bytes, content_type = "application/octet-stream"),
      (status = 206, description = "The ranges that were asked for.", body = Bytes, content_type = "application/octet-stream"),
      (status = 304, description = "The client has this state.")]
 }
 operation! {
     /// The same for whoever has a link.
-    linked_content, get "/d/{id}/{name}", (params(("id" = u64, Path), ("name" = String, Path, description = "anything")),),
+    linked_content, get "/d/{id}/{name}", (security(("link" = [])), params(("id" = u64, Path), ("name" = String, Path, description = "anything")),),
     [(status = 200, description = "All bytes.", body = Bytes, content_type = "application/octet-stream"),
      (status = 206, description = "The ranges that were asked for.", body = Bytes, content_type = "application/octet-stream"),
      (status = 304, description = "The client has this state.")]
@@ -187,7 +187,10 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        api.components.get_or_insert_default().add_security_scheme("token", scheme);
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("token", scheme);
+        let link = SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("token")));
+        components.add_security_scheme("link", link);
     }
 }
 

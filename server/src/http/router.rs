@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -32,17 +33,19 @@ pub(super) fn of(
     let router = routes(context.clone()).with_state(context);
     service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
-        async move {
-            match well_formed(&request) {
-                Ok(()) => router.oneshot(tus::overridden(request.map(Body::new))).await,
-                Err(problem) => Ok(problem.into_response()),
-            }
-        }
+        async move { router.oneshot(tus::overridden(request.map(Body::new))).await }
     })
 }
 
 /// Refuses what no handler may have to look at.
-fn well_formed(request: &Request<Incoming>) -> Result<(), Problem> {
+async fn refuse_malformed(request: Request, next: Next) -> Response {
+    match well_formed(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn well_formed(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
     // RFC 9112, section 3.2.
@@ -86,6 +89,7 @@ fn routes(context: Context) -> Router<Context> {
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn(tus::speak))
+        .layer(middleware::from_fn(refuse_malformed))
         .layer(middleware::from_fn_with_state(context, cross_origin::speak))
 }
 

@@ -31,15 +31,16 @@ impl Sender {
 
     /// The client behind this peer, which is a trusted proxy.
     fn behind(self, proxies: &TrustedProxies, headers: &HeaderMap, allow_plaintext: bool) -> Self {
-        let address = client_of(proxies, headers).unwrap_or(self.address);
-        let is_local = address.ip().to_canonical().is_loopback();
-        let (is_tls, way) = match last_word(headers, "x-forwarded-proto") {
-            Some("https") => (true, Privacy::Kept),
-            Some("http") if is_local => (false, Privacy::Kept),
-            Some("http") if allow_plaintext => (false, Privacy::Waived),
-            Some("http") => (false, Privacy::Lost),
-            // A proxy that says nothing about it has nothing to add.
-            Some(_) | None => (self.is_tls, Privacy::Kept),
+        let client = client_of(proxies, headers);
+        let address = client.unwrap_or(self.address);
+        let is_local = client.is_some_and(|client| client.ip().to_canonical().is_loopback());
+        let (is_tls, way) = match Way::said(headers) {
+            Way::Encrypted => (true, Privacy::Kept),
+            // Only of a client that is named it is known that it is on this machine.
+            Way::Readable if is_local => (false, Privacy::Kept),
+            Way::Readable if allow_plaintext => (false, Privacy::Waived),
+            Way::Readable => (false, Privacy::Lost),
+            Way::Unsaid => (self.is_tls, Privacy::Kept),
         };
         // The way from the proxy to here counts as well.
         let privacy = if self.privacy == Privacy::Kept { way } else { self.privacy };
@@ -74,10 +75,24 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(without_port)
 }
 
-/// The last value of a header that may be a list.
-fn last_word<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let line = headers.get_all(name).iter().next_back()?.to_str().ok()?;
-    line.rsplit(',').next().map(str::trim)
+/// What the proxies say of the way from the client to the last of them.
+enum Way {
+    Encrypted,
+    /// A part of it can be read, or what is said is no word that is known.
+    Readable,
+    Unsaid,
+}
+
+impl Way {
+    fn said(headers: &HeaderMap) -> Self {
+        let mut lines = headers.get_all("x-forwarded-proto").iter().peekable();
+        if lines.peek().is_none() {
+            return Self::Unsaid;
+        }
+        let is_https = |word: &str| word.trim().eq_ignore_ascii_case("https");
+        let all = lines.all(|line| line.to_str().is_ok_and(|line| line.split(',').all(is_https)));
+        if all { Self::Encrypted } else { Self::Readable }
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +145,15 @@ mod tests {
         assert_eq!(of(Privacy::Kept, "http", "198.51.100.7", false), (Privacy::Lost, false));
         assert_eq!(of(Privacy::Kept, "http", "198.51.100.7", true), (Privacy::Waived, false));
         assert_eq!(of(Privacy::Kept, "http", "127.0.0.1", false), (Privacy::Kept, false));
+        assert_eq!(of(Privacy::Kept, "HTTPS", "198.51.100.7", false), (Privacy::Kept, true));
+        for proto in ["HTTP", "http, https", "https, http", "ws", ""] {
+            let sent = of(Privacy::Kept, proto, "198.51.100.7", false);
+            assert_eq!(sent, (Privacy::Lost, false), "{proto}");
+        }
+        // A proxy that does not say who the client is may speak for anybody.
+        for from in ["", "unknown"] {
+            assert_eq!(of(Privacy::Kept, "http", from, false), (Privacy::Lost, false), "{from}");
+        }
         assert_eq!(of(Privacy::Lost, "https", "198.51.100.7", false), (Privacy::Lost, true));
         assert_eq!(of(Privacy::Waived, "https", "198.51.100.7", true), (Privacy::Waived, true));
     }

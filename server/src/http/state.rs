@@ -1,5 +1,6 @@
 //! What all connections of the HTTP door share.
 
+use super::assemblies::Assemblies;
 use super::shared_writers::SharedWriters;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct HttpState {
     pub(super) writers: SharedWriters,
+    pub(super) assemblies: Assemblies,
 }
 
 /// The chunk size in bytes that a client is told to send in, where it does not say another one: a

@@ -5,6 +5,7 @@
 //! It is another spelling of the same uploads: one that was begun with it goes on with
 //! `Content-Range` or at the other door, and the other way round.
 
+mod assembly;
 mod concat;
 mod metadata;
 
@@ -12,6 +13,7 @@ use super::append::{Completes, Failed, Incoming, Taken, append, refuse_overlap};
 use super::caller::Caller;
 use super::client::Context;
 use super::content_digest::{Checker, TUS_ALGORITHMS};
+use super::create::origin;
 use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::shared_writers::Others;
@@ -116,8 +118,8 @@ pub(super) async fn create(
     caller.is_person()?;
     let headers = &parts.headers;
     let concat = match Concat::of(headers)? {
-        Some(Concat::Final { parts, text }) => {
-            return assemble(caller, headers, parts, text).await;
+        Some(concat @ Concat::Final(_)) => {
+            return assemble(context, caller, headers, concat).await;
         }
         concat => concat,
     };
@@ -137,7 +139,7 @@ pub(super) async fn create(
     let path = DocumentPath::new(metadata.folder()?, metadata.filename()?)?;
     let checker = if is_bytes { Checker::of_tus(headers)? } else { None };
     let is_part = concat.is_some();
-    let kept = Kept { metadata: metadata.text(), concat: concat.map(|one| one.text().to_owned()) };
+    let kept = Kept { metadata: metadata.text(), concat: concat.map(|one| one.text()) };
     let description = Description { metadata: kept.text()?, ..Description::default() };
     let new = NewUpload {
         description,
@@ -173,9 +175,7 @@ pub(super) async fn create(
     }
     let mut response = StatusCode::CREATED.into_response();
     let answer = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
-        answer.insert(header::LOCATION, location);
-    }
+    locate(context, headers, id, answer);
     answer.insert("upload-offset", HeaderValue::from(offset.get()));
     expires(answer, &caller.account.status(id).await?);
     Ok(response)
@@ -187,12 +187,12 @@ const fn completes(is_part: bool) -> Completes {
 }
 
 /// `POST` with `Upload-Concat: final`: one file is made of uploads that have all their bytes, and
-/// these are given up. Where it fails they stay as they are (P1).
+/// these are given up then. Where it fails they stay as they are (P1).
 async fn assemble(
+    context: &Context,
     caller: &Caller,
     headers: &HeaderMap,
-    ids: Vec<DocumentId>,
-    text: String,
+    concat: Concat,
 ) -> Result<Response, Problem> {
     if headers.contains_key("upload-length") || headers.contains_key("upload-defer-length") {
         let message = "Upload-Length: a file that is made of parts is as long as they are";
@@ -200,38 +200,22 @@ async fn assemble(
     }
     let metadata = Metadata::of(headers)?;
     let path = DocumentPath::new(metadata.folder()?, metadata.filename()?)?;
-    let (parts, filesize) = concat::open_parts(caller, &ids).await?;
-    let kept = Kept { metadata: metadata.text(), concat: Some(text) };
-    let new = NewUpload {
-        description: Description { metadata: kept.text()?, ..Description::default() },
-        second_digest: SecondDigest::Sha256,
-        ..NewUpload::new(path, Length::Declared(filesize), SendingMode::RANGES)
-    };
-    let Begun::Uploading(mut upload) = caller.account.begin(new).await? else {
-        return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "the file is here already"));
-    };
-    let id = upload.id();
-    let made = async {
-        concat::fill(caller, &mut upload, parts).await?;
-        Ok::<_, Problem>(upload.complete(None).await?)
-    };
-    if let Err(problem) = made.await {
-        upload.pause().await;
-        let _ = caller.account.cancel(id).await;
-        return Err(problem);
-    }
-    for part in ids {
-        // What stays is given up when no byte comes for it.
-        let _ = caller.account.cancel(part).await;
-    }
+    let kept = Kept { metadata: metadata.text(), concat: Some(concat.text()) };
+    let made = assembly::make(context, caller, path, kept.text()?, concat).await?;
     let mut response = StatusCode::CREATED.into_response();
     let answer = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/uploads/{id}")) {
+    locate(context, headers, made.id, answer);
+    answer.insert("upload-offset", HeaderValue::from(made.filesize.get()));
+    answer.insert(DOCUMENT, HeaderValue::from(made.id.get()));
+    Ok(response)
+}
+
+/// Says where the upload is. Some clients (aiotus) take a whole address alone.
+fn locate(context: &Context, asked: &HeaderMap, id: DocumentId, answer: &mut HeaderMap) {
+    let address = format!("{}/uploads/{id}", origin(context, asked));
+    if let Ok(location) = HeaderValue::try_from(address) {
         answer.insert(header::LOCATION, location);
     }
-    answer.insert("upload-offset", HeaderValue::from(filesize.get()));
-    answer.insert(DOCUMENT, HeaderValue::from(id.get()));
-    Ok(response)
 }
 
 /// `HEAD`: where to go on.

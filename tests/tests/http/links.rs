@@ -83,6 +83,19 @@ async fn a_link_ends_with_its_time_or_with_the_token_that_asked_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_removed_file_is_dead_until_the_file_comes_back() {
+    let (server, client) = server().await;
+    let film = document(&client, "a", b"Call me Ishmael.").await;
+    let path = link(&server, &client, &json!({ "documentId": film.id })).await;
+    let stranger = client.with_token("");
+    let file = client.get(&film.path).await.json()["fileId"].as_u64().unwrap();
+    client.send("DELETE", &format!("/files/{file}"), &[], "").await.is(200);
+    assert_eq!(stranger.get(&path).await.is(410).problem(), "removed");
+    client.send("POST", &format!("/files/{file}/restore"), &[], "").await.is(200);
+    stranger.get(&path).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_leads_to_a_complete_document_of_ones_own() {
     let (server, client) = server().await;
     let film = document(&client, "a", b"Call me Ishmael.").await;

@@ -20,7 +20,7 @@ async fn begun(client: &HttpClient, length: usize, filename: &str) -> String {
     let headers =
         [("upload-length", length.to_string().leak() as &str), ("upload-metadata", &metadata)];
     let created = create(client, &headers, b"").await.is(201);
-    created.header("location").unwrap().to_owned()
+    created.location()
 }
 
 async fn patch(
@@ -140,8 +140,8 @@ async fn the_first_bytes_may_come_with_the_creation() {
     let part = [length, BYTES, ("upload-metadata", &named("part"))];
     let created = create(&client, &part, &file.bytes[..60_000]).await.is(201);
     assert_eq!(created.upload_offset(), Some(60_000));
-    let path = created.header("location").unwrap();
-    patch(&client, path, 60_000, &file.bytes[60_000..], &[]).await.is(204);
+    let path = created.location();
+    patch(&client, &path, 60_000, &file.bytes[60_000..], &[]).await.is(204);
     server.site.assert_published(&server.user, "part", &file);
 
     let text = [length, ("content-type", "text/plain")];
@@ -155,7 +155,7 @@ async fn the_length_may_be_deferred_and_is_told_once() {
     let (server, client) = server().await;
     let file = TestFile::new(100_000, 63);
     let created = create(&client, &[("upload-defer-length", "1"), BYTES], &file.bytes[..10]).await;
-    let path = created.is(201).header("location").unwrap().to_owned();
+    let path = created.is(201).location();
     let probed = head(&client, &path).await.is(200);
     assert_eq!((probed.upload_offset(), probed.header("upload-length")), (Some(10), None));
     assert_eq!(probed.header("upload-defer-length"), Some("1"));
@@ -206,7 +206,7 @@ async fn metadata_comes_back_as_it_was_sent() {
     );
     let headers = [("upload-length", "3"), ("upload-metadata", metadata.as_str())];
     let created = create(&client, &headers, b"").await.is(201);
-    let path = created.header("location").unwrap().to_owned();
+    let path = created.location();
     server.restart().await;
     let client = HttpClient::new(server.address(), &server.user.token);
     assert_eq!(

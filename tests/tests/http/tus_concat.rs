@@ -21,7 +21,7 @@ async fn part(client: &HttpClient, length: usize) -> String {
     let length = length.to_string();
     let headers = [V1, PARTIAL, ("upload-length", length.as_str())];
     let answer = client.send("POST", "/files", &headers, "").await.is(201);
-    answer.header("location").unwrap().to_owned()
+    answer.location()
 }
 
 async fn send(client: &HttpClient, path: &str, offset: usize, bytes: &[u8]) -> HttpAnswer {
@@ -78,7 +78,7 @@ async fn parts_become_one_file_and_are_gone_then() {
     server.restart().await;
     let client = HttpClient::new(server.address(), &server.user.token);
     let made = assemble(&client, &parts).await.is(201);
-    let path = made.header("location").unwrap().to_owned();
+    let path = made.location();
     let whole = pieces.concat();
     assert_eq!(made.header("upload-offset"), Some(whole.len().to_string().as_str()));
     let about = client.send("HEAD", &path, &[V1], "").await.is(200);
@@ -92,6 +92,8 @@ async fn parts_become_one_file_and_are_gone_then() {
     for part in &parts {
         client.send("HEAD", part, &[V1], "").await.is(410);
     }
+    // A client that has not heard the answer hears of the same file.
+    assert_eq!(assemble(&client, &parts).await.is(201).location(), path);
     assert_eq!(listed(&client).await, 1);
     assert_eq!(server.site.staged_names(), Vec::<String>::new());
     // The file takes no more bytes.
@@ -147,6 +149,28 @@ async fn a_part_that_the_disk_has_damaged_becomes_no_file() {
     assert_eq!(refused.problem(), "damaged");
     assert_eq!(listed(&client).await, 0);
     client.send("HEAD", &part, &[V1], "").await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_requests_for_one_file_make_one() {
+    let (_server, client) = server().await;
+    let pieces = [bytes_of(3_000_000, 1), bytes_of(3_000_000, 2)];
+    let parts = sent_parts(&client, &pieces).await;
+    let (one, other) = tokio::join!(assemble(&client, &parts), assemble(&client, &parts));
+    assert_eq!(one.is(201).location(), other.is(201).location());
+    assert_eq!(listed(&client).await, 1);
+}
+
+/// The addresses of parts may have tokens in them, which are kept nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_of_a_part_is_kept() {
+    let (server, client) = server().await;
+    let part = part(&client, 5).await;
+    send(&client, &part, 0, b"hello").await.is(204);
+    let address = format!("http://{}{part}?token=secret", server.address());
+    let made = assemble(&client, &[address]).await.is(201);
+    let about = client.send("HEAD", &made.location(), &[V1], "").await.is(200);
+    assert_eq!(about.header("upload-concat"), Some(format!("final;{part}").as_str()));
 }
 
 /// Changes a byte of the part on the disk.

@@ -8,7 +8,7 @@
 use super::super::caller::Caller;
 use super::super::problem::Problem;
 use axum::http::{HeaderMap, StatusCode};
-use towline_engine::{HeldBytes, Rejection, UploadHandle, WHOLE_BYTES};
+use towline_engine::{Rejection, UploadHandle, WHOLE_BYTES};
 use towline_state::catalog::METADATA_BYTES;
 use towline_types::{DocumentId, FileSize, Offset};
 
@@ -18,7 +18,7 @@ pub(super) enum Concat {
     /// The upload is a part of a file, and does not become a document.
     Partial,
     /// The file is made of these uploads, in this order.
-    Final { parts: Vec<DocumentId>, text: String },
+    Final(Vec<DocumentId>),
 }
 
 const PARTIAL: &str = "partial";
@@ -49,49 +49,50 @@ impl Concat {
         if parts.is_empty() {
             return Err(bad());
         }
-        Ok(Some(Self::Final { parts, text: text.to_owned() }))
+        Ok(Some(Self::Final(parts)))
     }
 
-    /// The header as it was.
-    pub(super) fn text(&self) -> &str {
+    /// The header as it is given back: without the tokens that the client may have put into the
+    /// addresses.
+    pub(super) fn text(&self) -> String {
         match self {
-            Self::Partial => PARTIAL,
-            Self::Final { text, .. } => text,
+            Self::Partial => PARTIAL.to_owned(),
+            Self::Final(parts) => {
+                let parts: Vec<_> = parts.iter().map(|id| format!("/uploads/{id}")).collect();
+                format!("final;{}", parts.join(" "))
+            }
         }
     }
 }
 
-/// The bytes of the parts, open, and how many there are in all.
+/// How long a file of these parts is.
 ///
 /// # Errors
 /// Where a part is not one of the user's, or not whole.
-pub(super) async fn open_parts(
-    caller: &Caller,
-    ids: &[DocumentId],
-) -> Result<(Vec<HeldBytes>, FileSize), Problem> {
-    let (mut parts, mut total) = (Vec::new(), 0u64);
-    for id in ids {
-        let part = caller.account.held_bytes(*id).await?;
+pub(super) async fn length(caller: &Caller, parts: &[DocumentId]) -> Result<FileSize, Problem> {
+    let mut total = 0u64;
+    for part in parts {
+        // Its descriptor is free again before the next one is opened.
+        let part = caller.account.held_bytes(*part).await?;
         total = total.saturating_add(part.filesize().get());
-        parts.push(part);
     }
-    let filesize = FileSize::try_from(total).map_err(|_| {
+    FileSize::try_from(total).map_err(|_| {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "size_limit", "no file can be that long")
-    })?;
-    Ok((parts, filesize))
+    })
 }
 
 /// Writes the parts into the upload, one behind the other.
 ///
 /// # Errors
-/// Where the upload does not take them, or a part is damaged.
+/// Where the upload does not take them, or a part is damaged or was given up.
 pub(super) async fn fill(
     caller: &Caller,
     upload: &mut UploadHandle,
-    parts: Vec<HeldBytes>,
+    parts: &[DocumentId],
 ) -> Result<(), Problem> {
     let mut at = Offset::ZERO;
-    for mut part in parts {
+    for part in parts {
+        let mut part = caller.account.held_bytes(*part).await?;
         while let Some(bytes) = part.next().await? {
             at = write(caller, upload, at, &bytes).await?;
         }
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn parts_are_named_by_path_or_by_whole_address() {
         let ids = |text| match read(text) {
-            Some(Concat::Final { parts, .. }) => parts.iter().map(|id| id.get()).collect(),
+            Some(Concat::Final(parts)) => parts.iter().map(|id| id.get()).collect(),
             _ => Vec::new(),
         };
         assert_eq!(
