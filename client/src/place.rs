@@ -64,6 +64,7 @@ mod tests {
             durable: true,
             existing: true,
             copied: false,
+            held: None,
             receipt: None,
         }
     }

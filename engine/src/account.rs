@@ -30,7 +30,7 @@ pub use held_bytes::HeldBytes;
 pub use open_file::OpenFile;
 use std::ops::Range;
 use std::sync::Arc;
-use towline_state::catalog::Description;
+use towline_state::catalog::{Description, ScanVerdict};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, Offset,
     UserId,
@@ -145,6 +145,17 @@ impl Account {
         self.status(id).await?;
         let said = self.shared.catalog.description(id).await;
         said.map_err(|error| Error::from(error).rejection())
+    }
+
+    /// What was found out about a document after its last byte; nothing where it was never scanned.
+    /// Cancel-safe: it changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where the user has no such document.
+    pub async fn verdict(&self, id: DocumentId) -> Result<Option<ScanVerdict>, Rejection> {
+        self.status(id).await?;
+        let verdict = self.shared.catalog.verdict(id).await;
+        verdict.map_err(|error| Error::from(error).rejection())
     }
 
     /// The ranges of an upload that are here, in bytes, ascending and with a gap between them, from

@@ -64,6 +64,13 @@ pub enum AuditAction {
     Remove,
     /// Something was taken out of the trash, or a file got the bytes of an older version.
     Restore,
+    /// A document is not given out: a scanner has found something in it, or could not look through
+    /// it.
+    Hold,
+    /// A document that was held back is given out: the operator wants it.
+    Release,
+    /// A document in the quarantine was deleted: the operator wants it.
+    Delete,
     /// A folder was made.
     MakeFolder,
     /// A link was made.

@@ -183,6 +183,9 @@ fn list(copy: &Path, into: &Path, scan: &DataFolderScan) -> Result<Backup, Backu
 /// versions that were replaced, or in the trash.
 fn place_of(row: &Document, scan: &DataFolderScan) -> Option<PathBuf> {
     let user = row.user_id;
+    if row.availability.is_quarantined() {
+        return Some(scan.path_of_spot(user, &Spot::Quarantine(row.document_id), &[]));
+    }
     match (&row.file_path, &row.kept) {
         (Some(place), _) => Some(scan.path_of(user, place)),
         (None, Kept::OldVersion) => {

@@ -2,6 +2,7 @@
 
 use crate::Clock;
 use crate::audit::AuditObserver;
+use crate::scanning::Scanning;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct EngineConfig {
     /// Does not open a store that other users of the machine may change, or whose keys or tokens
     /// they may read. Without this, that is only logged as a warning.
     pub strict_modes: bool,
+    /// How documents are scanned before they are given out; none: they are given out at once.
+    pub scanning: Option<Scanning>,
     /// Hears what the engine does by itself: see [`AuditObserver`].
     pub audit: Option<Arc<dyn AuditObserver>>,
     /// The wall clock.
@@ -120,6 +123,7 @@ impl EngineConfig {
             adopt_folders: false,
             require_store: false,
             strict_modes: true,
+            scanning: None,
             audit: None,
             clock: Clock::system(),
         }

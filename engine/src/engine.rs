@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
 use crate::identity::{self, IdentityError};
+use crate::job_signal::JobSignal;
 use crate::lane::WorkerPool;
 use crate::log::{self, Summary};
 use crate::metrics::{Figures, Metrics};
@@ -31,7 +32,7 @@ use crate::strict_modes::{self, LooseRights};
 use crate::tree::notifier::ChangeNotifier;
 use crate::tree::place_locks::PlaceLocks;
 use crate::writer::OrderedWriter;
-use crate::{Clock, checkpoint, expiry, history, recovery, state_file_copy, tidying};
+use crate::{Clock, checkpoint, expiry, history, jobs, recovery, state_file_copy, tidying};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -203,6 +204,7 @@ impl Engine {
             runtime.spawn(state_file_copy::run(Arc::clone(&shared))),
             runtime.spawn(expiry::run(Arc::clone(&shared))),
             runtime.spawn(tidying::run(Arc::clone(&shared))),
+            runtime.spawn(jobs::run(Arc::clone(&shared))),
             runtime.spawn(history::run(Arc::clone(&shared))),
             runtime.spawn(log::run(Arc::clone(&shared.summary))),
         ];
@@ -428,6 +430,7 @@ fn put_in_order(
     let buffers = BufferPool::new(config.limits.buffers);
     let catalog = Catalog::open(folder.catalog_path())?;
     catalog.set_default_quota(config.limits.quota);
+    catalog.scan_what_completes(config.scanning.is_some());
     let shared = Arc::new(Shared {
         catalog,
         storage,
@@ -436,6 +439,7 @@ fn put_in_order(
         notifier: ChangeNotifier::default(),
         checkpoints: CheckpointQueue::new(Pace::of(config.durability, config.timings)),
         deferred: DeferredQueue::new(config.durability),
+        jobs: JobSignal::default(),
         state_copy: StateFileCopy::new(state_file, Catalog::open_to_look(folder.catalog_path())?),
         summary: Arc::new(Summary::default()),
         metrics: Metrics::default(),

@@ -1,12 +1,14 @@
 //! Everything that can go wrong with a request, and the one place that says what a
 //! client is told of it.
 
+mod held;
+
 use crate::rejection::{Rejection, RejectionKind};
 use crate::storage::{Denial, Place, Resource, StorageError};
 use crate::units::{self, Size};
 use rustix::io::Errno;
 use std::path::Path;
-use towline_state::catalog::{CatalogError, Node, QuotaKind, Refusal as Unrecorded};
+use towline_state::catalog::{Availability, CatalogError, Node, QuotaKind, Refusal as Unrecorded};
 use towline_types::{BlockIndex, FileSize, NodePath};
 use towline_upload::{Phase, Refusal};
 
@@ -77,6 +79,10 @@ pub(crate) enum Error {
         /// The length of the file in bytes.
         filesize: FileSize,
     },
+    /// The document is not given out, as long as a scanner, or the operator, does not say that it may
+    /// be.
+    #[error("{}", held::sentence(*.0))]
+    Held(Availability),
     /// The upload ended without a document; `reason` is for people.
     #[error("{}: {reason}", ending(*phase))]
     Ended {
@@ -170,6 +176,7 @@ impl Error {
             Self::NoRoom { .. } | Self::NameUnsynced(_) | Self::OutOfReach => true,
             Self::Refused(_)
             | Self::Damaged { .. }
+            | Self::Held(_)
             | Self::NoBytes
             | Self::BehindEnd { .. }
             | Self::OwnFolder
@@ -234,6 +241,7 @@ impl Error {
             Self::Contended => RejectionKind::Contended,
             Self::CutShort | Self::StillPublishing | Self::OutOfReach => RejectionKind::Internal,
             Self::Damaged { index, .. } => RejectionKind::Damaged { index: *index },
+            Self::Held(availability) => held::kind(*availability),
             Self::NoBytes => RejectionKind::NoBytes,
             Self::BehindEnd { filesize } => {
                 let (field, max) = (Some("offset".to_owned()), Some(filesize.get()));

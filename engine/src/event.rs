@@ -1,5 +1,6 @@
 //! What the engine tells a door, for the client behind it.
 
+use crate::error::Error;
 use crate::page_hold::PageHold;
 use crate::piece::Piece;
 use crate::receipt::Receipt;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
-use towline_state::catalog::{DurableOffset, Node};
+use towline_state::catalog::{Availability, DurableOffset, Node};
 use towline_types::{
     BlockIndex, ChainingValue, DocumentId, DocumentPath, FileHash, FileSize, Generation, NodeId,
     Offset, Sha256Hash, Timestamp,
@@ -191,6 +192,8 @@ pub struct Status {
     pub phase: Phase,
     /// The folder and name that it has, or asks for.
     pub path: DocumentPath,
+    /// Whether it is given out, once it is completed.
+    pub availability: Availability,
     /// How far it is.
     pub position: Position,
     /// A writer has its lease.
@@ -211,6 +214,15 @@ pub struct Status {
     pub expires_at: Option<Timestamp>,
     /// Why it ended without a document.
     pub reason: Option<String>,
+}
+
+impl Status {
+    /// Why the bytes of the document are not given out, where it is complete and they are not.
+    #[must_use]
+    pub fn held(&self) -> Option<Rejection> {
+        let is_held = !self.availability.is_available();
+        is_held.then(|| Error::Held(self.availability).rejection())
+    }
 }
 
 /// The sending end of the queue of one session. The queue is bounded: a session takes no more

@@ -157,6 +157,8 @@ pub(crate) struct Metrics {
     pub(crate) counters: Counters,
     /// Requests that were refused, by code.
     pub(crate) refusals: CodeCounter,
+    /// Scans of documents, by what they found.
+    pub(crate) verdicts: CodeCounter,
     pub(crate) syncs: SyncTimes,
 }
 
@@ -199,6 +201,13 @@ const REFUSALS: Metric = Metric {
     help: "Requests that were refused, by code.",
 };
 
+const SCANS: Metric = Metric {
+    name: "towline_scans_total",
+    kind: MetricKind::Counter,
+    unit: None,
+    help: "Scans of documents, by verdict; those that are to be tried again included.",
+};
+
 const SYNCS: Metric = Metric {
     name: "towline_syncs_total",
     kind: MetricKind::Counter,
@@ -222,6 +231,9 @@ impl Metrics {
                 Sample::labelled(REFUSALS, "code", (*code).to_owned(), *count)
             }),
         );
+        samples.extend(self.verdicts.get().iter().map(|(verdict, count)| {
+            Sample::labelled(SCANS, "verdict", (*verdict).to_owned(), *count)
+        }));
         samples.push(Sample::of(SYNCS, self.syncs.count()));
         let SyncSummary { median, most, largest, .. } = standing.syncs;
         let quantiles = [("0.5", median), ("0.99", most), ("1", largest)];

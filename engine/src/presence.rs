@@ -91,6 +91,10 @@ const PLACES_LOOKED_AT: usize = 3;
 
 /// Looks at the place that the row says.
 fn in_place(shared: &Shared, document: &Document) -> Presence {
+    // It has no file there, and was not removed.
+    if document.availability.is_quarantined() {
+        return Presence::Unknown;
+    }
     let Some(path) = &document.file_path else { return Presence::Unknown };
     match shared.storage.published(document.user_id, path) {
         Ok(Some(found)) if found.filesize != document.filesize => Presence::Other,

@@ -311,6 +311,8 @@ fn rename(
             let (stamp, named_at) = (staging.stamp(), document.last_chunk_at);
             let unsynced = UnsyncedDocument { document_id, owner, path, stamp, named_at, permit };
             shared.deferred.add(unsynced);
+            let availability = shared.availability_at_completion();
+            let document = Document { availability, ..document };
             let receipt = Receipt::relaxed(document, blake3, named_at, is_copy);
             Ok(PublishStep::Done(Box::new(receipt)))
         }

@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditAction, AuditRecord};
 use crate::log::UploadEnd;
-use towline_state::catalog::Document;
+use towline_state::catalog::{Availability, Document};
 use towline_types::{DocumentId, DocumentPath, FileHash, FileSize, NodeId, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
@@ -94,6 +94,12 @@ impl Receipt {
     #[must_use]
     pub fn sha256(&self) -> Option<Sha256Hash> {
         self.document.sha256
+    }
+
+    /// Whether it is given out, or has to be scanned before.
+    #[must_use]
+    pub fn availability(&self) -> Availability {
+        self.document.availability
     }
 
     /// When it became complete.

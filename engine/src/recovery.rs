@@ -8,6 +8,7 @@
 
 use crate::error::Error;
 use crate::failpoint;
+use crate::jobs;
 use crate::log;
 use crate::publish::content_check;
 use crate::publish::remaining_steps::{self, Remaining};
@@ -63,6 +64,8 @@ pub(crate) fn recover(shared: &Shared) -> Result<(), Error> {
     }
     // Before a document is published into a folder that is being moved.
     tree::recover(shared)?;
+    // After what moves: a file goes into the quarantine from where its row says that it is.
+    jobs::recover(shared)?;
     let mut staged = find_staged(shared)?;
     each_unfinished(shared, |rows| {
         let rows = rows.iter().flatten().map(|row| &row.document);

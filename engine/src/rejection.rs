@@ -118,6 +118,12 @@ kinds! {
     /// The file of the document is not the one that was uploaded, or was removed from the disk;
     /// `index` is the block that has other bytes, where that is known.
     Damaged { index: Option<BlockIndex> } "damaged",
+    /// A scanner has not said yet what the document is.
+    Scanning "scanning",
+    /// A scanner has found something in the document.
+    Quarantined "quarantined",
+    /// The document could not be scanned, and is not given out.
+    Unscanned "unscanned",
     /// The disk failed earlier: the server takes no changes until it was looked at.
     StorageReadOnly "storage_read_only",
     /// The upload was changed by others whenever it was looked at.

@@ -10,6 +10,7 @@ use crate::core_shares::CoreShares;
 use crate::ended_uploads::EndedUploads;
 use crate::expiry::clock_trust::ClockTrust;
 use crate::history::written::WrittenHistory;
+use crate::job_signal::JobSignal;
 use crate::log::Summary;
 use crate::metrics::Metrics;
 use crate::publish::deferred_queue::DeferredQueue;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use towline_state::catalog::Catalog;
+use towline_state::catalog::{Availability, Catalog};
 
 /// See the module's description.
 pub(crate) struct Shared {
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) checkpoints: CheckpointQueue,
     /// Documents that have their names and wait for their sync.
     pub(crate) deferred: DeferredQueue,
+    /// Wakes the task that scans documents.
+    pub(crate) jobs: JobSignal,
     /// Documents that are being copied to another file system, or wait for it.
     pub(crate) volume_copies: Arc<VolumeCopies>,
     /// The state file, a copy of what the catalog says.
@@ -85,6 +88,21 @@ impl Shared {
     pub(crate) fn observe(&self, record: impl FnOnce() -> AuditRecord) {
         if let Some(observer) = &self.config.audit {
             observer.observe(record());
+        }
+    }
+
+    /// What a document is whose completion the catalog records just now.
+    pub(crate) fn availability_at_completion(&self) -> Availability {
+        match self.config.scanning {
+            Some(_) => Availability::Scanning,
+            None => Availability::Available,
+        }
+    }
+
+    /// A document is complete: where there is a scanner, its job is in the queue.
+    pub(crate) fn wake_scanner(&self) {
+        if self.config.scanning.is_some() {
+            self.jobs.wake();
         }
     }
 

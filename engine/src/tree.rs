@@ -222,7 +222,9 @@ pub(crate) fn restore(
             copy = chosen;
             if let catalog::Spot::Version(document) = intended.from {
                 version = Some(document);
-                require_kept(shared, user, document, node.node_id)?;
+                if !intended.is_row_alone {
+                    require_kept(shared, user, document, node.node_id)?;
+                }
             }
             Ok(intended)
         });

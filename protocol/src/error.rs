@@ -138,6 +138,12 @@ codes! {
     StorageFailed "storage_failed" 500 final keep,
     /// The file on the server's disk is not the one that was uploaded; it is not sent.
     Damaged "damaged" 500 final keep,
+    /// The file is being scanned, and is not sent before that is over.
+    Scanning "scanning" 409 retry keep,
+    /// A scanner has found something in the file; it is not sent.
+    Quarantined "quarantined" 403 final keep,
+    /// The file could not be scanned; it is not sent.
+    Unscanned "unscanned" 403 final keep,
     /// The disk failed earlier; nothing is written until someone has looked.
     StorageReadOnly "storage_read_only" 503 retry keep,
     /// The server is stopping; try again.

@@ -18,6 +18,6 @@ pub use encoded_bytes::{BadBase64, EncodedBytes};
 pub use error::{Code, ErrorReply};
 pub use frame::Channel;
 pub use join_line::{BadJoinLine, JOIN_ADDRESSES_MAX, JoinAddress, JoinLine};
-pub use node::Node;
+pub use node::{Held, Node};
 pub use reply::Reply;
 pub use request::Request;

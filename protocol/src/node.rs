@@ -6,6 +6,21 @@ use towline_types::{
     PermissionBits, Timestamp,
 };
 
+/// Why the bytes of a document are not given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Held {
+    /// A scanner has not said yet what it is.
+    Scanning,
+    /// It could not be scanned.
+    Failed,
+    /// A scanner has found something in it.
+    Quarantined,
+    /// A word that this version does not know; only ever received.
+    #[serde(other)]
+    Unknown,
+}
+
 /// A file, folder or link, as it is now. In a [change](crate::reply::Change): as it was after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -31,6 +46,9 @@ pub struct Node {
     /// The hash of that version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<FileHash>,
+    /// Why the bytes of that version are not given out; none where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// When the file was modified, as the client said that sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime_ms: Option<ModifiedTime>,

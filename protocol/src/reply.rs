@@ -15,6 +15,7 @@ pub use uploads::{UploadState, Uploads};
 
 use crate::error::ErrorReply;
 use crate::frame::Channel;
+use crate::node::Held;
 use crate::request::is_default;
 use serde::{Deserialize, Serialize};
 use towline_types::{
@@ -233,6 +234,9 @@ pub struct Success {
     /// sent.
     #[serde(default, skip_serializing_if = "is_default")]
     pub copied: bool,
+    /// Why its bytes are not given out yet; none where they are. They are safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// The signature of a receipt, on a connection that has asked for receipts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptSignature>,
@@ -261,6 +265,9 @@ pub struct Status {
     pub durable: Offset,
     /// Whether a connection is sending it just now.
     pub active: bool,
+    /// Why its bytes are not given out, once completed; none where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// Its hash, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<FileHash>,

@@ -135,7 +135,7 @@ fn node() -> Node {
     let text = concat!(
         r#"{"node_id":7,"parent_id":3,"kind":"link","name":"n","folder":["f"],"version":5,"size":5,"#,
         r#""blake3":"af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262","#,
-        r#""mtime_ms":-1,"mode":420,"target":"t","place_rev":1,"content_rev":1,"deleted_at":1}"#
+        r#""held":"scanning","mtime_ms":-1,"mode":420,"target":"t","place_rev":1,"content_rev":1,"deleted_at":1}"#
     );
     let node: Node = serde_json::from_str(text).unwrap();
     assert_eq!(serde_json::to_string(&node).unwrap(), text);

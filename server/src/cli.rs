@@ -15,14 +15,17 @@ mod listen;
 mod operator_log;
 mod output;
 mod people;
+mod quarantine;
 mod quota;
 mod restore;
 mod run_as;
+mod scan;
 mod service_manager;
 mod settings;
 mod signals;
 mod sitting;
 mod size;
+mod span;
 mod status;
 mod store;
 mod token;
@@ -32,6 +35,7 @@ mod usage;
 mod usage_error;
 mod verify;
 
+pub use crate::scanner::BadClamdAddress;
 pub use backup::BackupArgs;
 pub use check_config::CheckConfigArgs;
 pub use documents::DocumentsArgs;
@@ -42,12 +46,15 @@ pub use keep::{BadKeep, KeepArgs, KeepTime, KeepVersions};
 pub use key::KeyArgs;
 pub use listen::{BadAddress, ListenAddress};
 pub use people::UserArgs;
+pub use quarantine::QuarantineArgs;
 pub use restore::RestoreArgs;
+pub use scan::{ScanArgs, ScanClamd, UnscannablePolicy};
 pub use settings::ServeArgs;
 pub use sitting::{
     Arrivals, ClosedSitting, Line, LineState, Lines, OpenFile, Page, Sitting, Thing, ThingKind,
 };
 pub use size::{BadSize, MaxFileSize};
+pub use span::Span;
 pub use status::StatusArgs;
 pub use store::StoreArgs;
 pub use token::{TokenArgs, TokensArgs};
@@ -116,6 +123,9 @@ enum Command {
     Documents(DocumentsArgs),
     /// List the unfinished uploads of all users, or of one; cancel some
     Uploads(UploadsArgs),
+    /// List the documents that are not given out, as a scanner has not looked through them or has
+    /// found something; release, delete or rescan some
+    Quarantine(QuarantineArgs),
     /// Say how much each user has: files, older versions, trash, unfinished uploads
     Usage(UsageArgs),
     /// List what was removed, and when it is deleted for good
@@ -173,6 +183,9 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(Command::Uploads(uploads)) => {
             uploads::run(uploads, &uploads.store().or(before)).map(|()| true)
+        }
+        Some(Command::Quarantine(quarantine)) => {
+            quarantine::run(quarantine, &quarantine.store().or(before)).map(|()| true)
         }
         Some(Command::Usage(usage)) => usage::run(usage, &usage.store.or(before)).map(|()| true),
         Some(Command::Trash(trash)) => trash::run(trash, &trash.store.or(before)).map(|()| true),

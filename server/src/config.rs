@@ -25,6 +25,8 @@ pub struct Config {
     pub allow_plaintext: bool,
     /// An identity provider whose tokens are taken besides the server's own.
     pub provider: Option<TrustedProvider>,
+    /// The scanner of the engine is a command: the process starts programs.
+    pub runs_commands: bool,
     /// Where it is recorded who does what; `None` for no such record.
     pub audit: Option<AuditFile>,
     /// What the HTTP door is told, where the server has one.
@@ -60,6 +62,7 @@ impl Config {
             tls: None,
             allow_plaintext: false,
             provider: None,
+            runs_commands: false,
             audit: None,
             http: HttpConfig::default(),
         }

@@ -23,6 +23,7 @@ mod operators_files;
 mod own_addresses;
 mod places;
 mod run;
+mod scanner;
 mod secret_file;
 mod shared;
 mod socket;

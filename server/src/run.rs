@@ -259,7 +259,7 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
     for fault in faults {
         tracing::warn!("{fault}");
     }
-    let Config { mut engine, places, timings, tls, allow_plaintext, provider, audit, http } =
+    let Config { mut engine, places, timings, tls, allow_plaintext, provider, audit, http, .. } =
         config;
     let audit = audit.map(|file| AuditLog::open(file, &engine.data_dir, engine.strict_modes));
     let audit = audit.transpose()?;

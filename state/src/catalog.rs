@@ -25,6 +25,8 @@
 //! try, so writes are refused with [`CatalogError::ReadOnly`] until the process
 //! starts anew. Reads go on.
 
+mod availability;
+mod availability_column;
 mod backup;
 mod block_pages;
 mod blocks;
@@ -66,11 +68,13 @@ mod numbered_name;
 mod peek;
 mod place;
 mod publish;
+mod quarantine;
 mod quota;
 mod reply;
 mod reservation;
 mod retention;
 mod row;
+mod scan_jobs;
 mod schema;
 mod settle;
 mod shared;
@@ -82,9 +86,11 @@ mod unfinished;
 mod unseen;
 mod usage;
 mod users;
+mod verdict;
 mod versions;
 mod waiting;
 
+pub use availability::Availability;
 pub use backup::{back_up, put_back};
 pub use block_pages::BLOCKS_PER_PAGE;
 pub use cancellations::CancelledBy;
@@ -109,9 +115,11 @@ pub use node::{Node, NodeVersion, PAGE_TEXT_BYTES};
 pub use node_wish::NodeWish;
 pub use peek::Peek;
 pub use place::Kept;
+pub use quarantine::Held;
 pub use quota::{OwnLimit, OwnQuota, Quota, UserShare};
 pub use reply::Reply;
 pub use retention::Retention;
+pub use scan_jobs::{DEATHS_MAX, DeadWorkers, Death, JobKind, LeasedJob, NewLease, ScanRecord};
 pub use shared::Counters;
 pub use store::Store;
 pub use tokens::{IssuedToken, Standing, TokenRow};
@@ -121,6 +129,7 @@ pub use unfinished::{Unfinished, UnfinishedPage};
 pub use unseen::Unseen;
 pub use usage::{Sum, Usage};
 pub use users::{User, UserRef};
+pub use verdict::{ScanOutcome, ScanVerdict};
 pub use versions::{ExpiredVersions, FileVersion, VersionPage};
 
 use job::{Job, Share, Work};

@@ -55,6 +55,20 @@ pub const STORE: &[&str] = &[
 /// Points of the sweep that deletes what is kept no longer.
 pub const SWEEP: &[&str] = &["expiry.deleted", "expiry.versions_deleted"];
 
+/// Points between the steps of a scan, and of the way into the quarantine.
+pub const SCAN: &[&str] = &[
+    "isolation.intended",
+    "isolation.recorded",
+    "isolation.renamed",
+    "scan.done",
+    "scan.leased",
+    "scan.recorded",
+];
+
+/// Points between the steps of the way out of the quarantine, and of a deletion there.
+pub const RELEASE: &[&str] =
+    &["quarantine.deleted", "release.intended", "release.recorded", "release.renamed"];
+
 /// Points that no client of the TCP door reaches. The engine's own tests kill a process there
 /// (`engine/tests/rules/killed_store.rs`).
 pub const OTHER_DOORS: &[&str] = &["delete.done"];

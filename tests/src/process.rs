@@ -332,6 +332,25 @@ impl ServerProcess {
         self.says_in_one_line(&[text]).await;
     }
 
+    /// Waits until the server has ended, or has printed a line that contains this text; returns
+    /// whether it has ended.
+    ///
+    /// # Panics
+    /// Where it does neither in time.
+    pub async fn ends_before_it_says(&mut self, text: &str) -> bool {
+        let began = Instant::now();
+        loop {
+            if self.has_ended() {
+                return true;
+            }
+            if self.said().iter().any(|line| line.contains(text)) {
+                return false;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not say {text:?}: {:#?}", self.said());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until the server has printed a line that contains all these texts, and returns it. A
     /// line of the log may come later than the answer that a client gets.
     ///

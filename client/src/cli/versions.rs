@@ -85,6 +85,7 @@ mod tests {
             size: FileSize::try_from(5).unwrap(),
             blake3: FileHash::from_bytes([0; 32]),
             created_at: at(1_000),
+            held: None,
             mtime_ms: None,
             current: false,
             keep_until,

@@ -55,9 +55,11 @@ impl Failure {
             Self::Refused { reply, kept } => match reply.code {
                 // With a new token the upload continues where it ended.
                 Code::AuthExpired if kept.is_some() => Exit::Resumable,
-                Code::NoSpace | Code::Superseded | Code::TooMany | Code::StorageReadOnly => {
-                    Exit::Resumable
-                }
+                Code::NoSpace
+                | Code::Superseded
+                | Code::TooMany
+                | Code::Scanning
+                | Code::StorageReadOnly => Exit::Resumable,
                 Code::HashMismatch => Exit::Integrity,
                 // A later attempt may succeed.
                 Code::Internal | Code::ShuttingDown => Exit::Resumable,

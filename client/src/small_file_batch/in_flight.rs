@@ -367,6 +367,7 @@ mod tests {
             durable: true,
             existing,
             copied: false,
+            held: None,
             receipt: None,
         }
     }

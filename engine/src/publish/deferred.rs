@@ -95,6 +95,7 @@ fn record(shared: &Shared, documents: &[Arc<UnsyncedDocument>]) -> bool {
     }
     let owners: BTreeSet<_> = documents.iter().map(|one| one.owner).collect();
     owners.into_iter().for_each(|owner| shared.notifier.raise(owner));
+    shared.wake_scanner();
     shared.storage_follows_catalog();
     shared.state_copy.changed();
     all

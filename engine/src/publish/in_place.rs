@@ -81,6 +81,7 @@ pub(super) fn completed(
 ) -> Result<Receipt, Error> {
     let document = recorded.wait()?;
     shared.notifier.raise(spec.owner);
+    shared.wake_scanner();
     failpoint::reach("publish.row_completed");
     Ok(Receipt::durable(document, spec.blake3, spec.is_copy))
 }

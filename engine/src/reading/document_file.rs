@@ -4,6 +4,7 @@ use super::block_values::{BlockValues, Fit, Whole};
 use crate::buffer::BlockBuffer;
 use crate::command::Verifier;
 use crate::error::Error;
+use crate::jobs;
 use crate::may_block::MayBlock;
 use crate::presence::{self, Presence};
 use crate::publish::finish_on_request;
@@ -133,7 +134,10 @@ fn completed(
         document = uploads::document_of(shared, user, id, may_block)?;
     }
     match (document.phase, document.blake3) {
-        (Phase::Completed, Some(hash)) => Ok((document, hash)),
+        (Phase::Completed, Some(hash)) => {
+            jobs::refuse_held(&document)?;
+            Ok((document, hash))
+        }
         _ => Err(not_readable(document)),
     }
 }

@@ -85,8 +85,10 @@ pub(super) fn versions(
     let folders = &volume.user_folders;
     let points = folders.mount_points.of(user);
     let mut is_found = vec![false; versions.len()];
-    for point in std::iter::once(Path::new("")).chain(points.iter().map(|point| point.as_path())) {
-        let folder = paths::versions(point, user);
+    let points = std::iter::once(Path::new("")).chain(points.iter().map(|point| point.as_path()));
+    // A file goes from the versions into the quarantine, so it is looked for there last.
+    let folders_of = |point| [paths::versions(point, user), paths::quarantine(point, user)];
+    for folder in points.flat_map(folders_of) {
         let held = match folders.open_folder(&folder, Missing::Refuse) {
             Ok(held) => held,
             Err(Errno::NOENT) => continue,

@@ -2,7 +2,7 @@
 //! names that were checked, so that none of them can hold a `/` or be `..`.
 //!
 //! Right under [`UPLOADS`] only users' folders lie, each named by a number, beside
-//! [`STAGING`], [`VERSIONS`] and [`TRASH`]: nothing that a person names can meet those, with a
+//! [`STAGING`], [`VERSIONS`], [`TRASH`] and [`QUARANTINE`]: nothing that a person names can meet those, with a
 //! dot at its beginning or without.
 
 use super::error::Place;
@@ -18,12 +18,16 @@ pub(super) const STAGING: &str = ".staging";
 /// Versions that were replaced, a folder per user; seen from [`UPLOADS`], so that they are kept by
 /// a link.
 const VERSIONS: &str = ".versions";
+/// What a scanner has found something in, a folder per user; seen from [`UPLOADS`], so that it gets
+/// there by a rename.
+const QUARANTINE: &str = ".quarantine";
 /// What was removed, a folder per user; seen from [`UPLOADS`], so that a removal is a rename.
 const TRASH: &str = ".trash";
-/// The same two on another file system, seen from where that is mounted. No document can have these
+/// The same three on another file system, seen from where that is mounted. No document can have these
 /// names: a space at the beginning is refused. All file systems take them.
 const VERSIONS_ELSEWHERE: &str = " towline-versions";
 const TRASH_ELSEWHERE: &str = " towline-trash";
+const QUARANTINE_ELSEWHERE: &str = " towline-quarantine";
 /// What was set aside: what no row knows, and what is damaged; seen from
 /// [`STAGING`], which shuts everybody out.
 pub(super) const ORPHANS: &str = "orphans";
@@ -166,35 +170,42 @@ pub(super) fn trash(mount_point: &Path, user: UserId) -> PathBuf {
     kept(mount_point, TRASH, TRASH_ELSEWHERE).join(user.to_string())
 }
 
+/// The same for what a scanner has found something in.
+pub(super) fn quarantine(mount_point: &Path, user: UserId) -> PathBuf {
+    kept(mount_point, QUARANTINE, QUARANTINE_ELSEWHERE).join(user.to_string())
+}
+
 fn kept(mount_point: &Path, usual: &str, elsewhere: &str) -> PathBuf {
     let is_usual = mount_point.as_os_str().is_empty();
     mount_point.join(if is_usual { usual } else { elsewhere })
 }
 
-/// Whether that path, seen from [`UPLOADS`], is one of the folders that hold what was replaced or
-/// removed, or lies below one. They are for the server's own user alone, as the staging files are.
+/// Whether that path, seen from [`UPLOADS`], is one of the folders that hold what was replaced,
+/// removed or put into the quarantine, or lies below one. They are for the server's own user alone, as the staging files are.
 pub(super) fn is_private(below_uploads: &Path) -> bool {
-    below_uploads.iter().enumerate().any(|(depth, name)| {
-        if depth == 0 { name == VERSIONS || name == TRASH } else { is_kept_elsewhere(name) }
+    below_uploads.iter().enumerate().any(|(depth, name)| match depth {
+        0 => name == VERSIONS || name == TRASH || name == QUARANTINE,
+        _ => is_kept_elsewhere(name),
     })
 }
 
 /// Whether a name in a folder of documents is that of the folder for what was replaced or removed
 /// on that file system.
 pub(super) fn is_kept_elsewhere(name: &OsStr) -> bool {
-    name == VERSIONS_ELSEWHERE || name == TRASH_ELSEWHERE
+    name == VERSIONS_ELSEWHERE || name == TRASH_ELSEWHERE || name == QUARANTINE_ELSEWHERE
 }
 
 /// Which files lie in a folder of that name. `is_on_top`: the folder lies right under [`UPLOADS`],
 /// else in a folder of documents.
 pub(super) fn kept_in(name: &OsStr, is_on_top: bool) -> Option<KeptKind> {
-    let [versions, trash] = match is_on_top {
-        true => [VERSIONS, TRASH],
-        false => [VERSIONS_ELSEWHERE, TRASH_ELSEWHERE],
+    let [versions, trash, quarantine] = match is_on_top {
+        true => [VERSIONS, TRASH, QUARANTINE],
+        false => [VERSIONS_ELSEWHERE, TRASH_ELSEWHERE, QUARANTINE_ELSEWHERE],
     };
     match name {
         name if name == versions => Some(KeptKind::Versions),
         name if name == trash => Some(KeptKind::Trash),
+        name if name == quarantine => Some(KeptKind::Quarantine),
         _ => None,
     }
 }
@@ -204,6 +215,7 @@ pub(super) fn kept_in(name: &OsStr, is_on_top: bool) -> Option<KeptKind> {
 pub(super) enum KeptKind {
     Versions,
     Trash,
+    Quarantine,
 }
 
 /// The number that a name is; `None` where it has another spelling, as `01`.
@@ -253,19 +265,21 @@ pub(super) fn is_no_users(name: &OsStr) -> bool {
     name == STAGING
         || name == VERSIONS
         || name == TRASH
+        || name == QUARANTINE
         || is_of_the_file_system(name)
         || is_marker(name)
 }
 
 /// The folders, seen from the data folder, that no other user of the machine may write into; and
 /// whether other programs may read documents in them.
-pub(super) fn guarded_folders() -> [(PathBuf, bool); 6] {
+pub(super) fn guarded_folders() -> [(PathBuf, bool); 7] {
     let uploads = Path::new(UPLOADS);
     [
         (uploads.to_owned(), true),
         (uploads.join(STAGING), false),
         (uploads.join(VERSIONS), false),
         (uploads.join(TRASH), false),
+        (uploads.join(QUARANTINE), false),
         (STATE.into(), false),
         (KEYS.into(), false),
     ]
@@ -417,7 +431,8 @@ mod tests {
         let (usual, disk) = (Path::new(""), Path::new("5/disk"));
         assert_eq!(versions(usual, user), Path::new(".versions/5"));
         assert_eq!(trash(usual, user), Path::new(".trash/5"));
-        for kept in [versions(disk, user), trash(disk, user)] {
+        assert_eq!(quarantine(usual, user), Path::new(".quarantine/5"));
+        for kept in [versions(disk, user), trash(disk, user), quarantine(disk, user)] {
             let top = kept.iter().nth(2).unwrap().to_str().unwrap();
             assert!(is_kept_elsewhere(OsStr::new(top)));
             assert!(DocumentPath::parse(top).is_err(), "{top}");

@@ -50,6 +50,8 @@ pub enum FoundPlace {
     Version(UserId, DocumentId),
     /// What lies under these names below a removed node; no names for the node itself.
     Removed(UserId, NodeId, Vec<Name>),
+    /// That document, in the quarantine.
+    Quarantined(UserId, DocumentId),
 }
 
 impl FoundPlace {
@@ -57,7 +59,10 @@ impl FoundPlace {
     #[must_use]
     pub fn owner(&self) -> UserId {
         match self {
-            Self::Document(user, _) | Self::Version(user, _) | Self::Removed(user, ..) => *user,
+            Self::Document(user, _)
+            | Self::Version(user, _)
+            | Self::Removed(user, ..)
+            | Self::Quarantined(user, _) => *user,
         }
     }
 }
@@ -349,7 +354,10 @@ impl Kept {
             paths::KeptKind::Versions if rest.is_empty() => {
                 Some(FoundPlace::Version(user, paths::number(first)?))
             }
-            paths::KeptKind::Versions => None,
+            paths::KeptKind::Quarantine if rest.is_empty() => {
+                Some(FoundPlace::Quarantined(user, paths::number(first)?))
+            }
+            paths::KeptKind::Versions | paths::KeptKind::Quarantine => None,
             paths::KeptKind::Trash => {
                 let name = |name: &Option<OsString>| Name::recorded(name.as_ref()?.to_str()?).ok();
                 let below = rest.iter().map(name).collect::<Option<_>>()?;

@@ -38,6 +38,13 @@ pub(super) fn location(user: UserId, spot: &Spot, mount_point: &Path) -> Locatio
             (paths::final_folder(user, path), path.filename().as_str().to_owned())
         }
         Spot::Trash(node) => (paths::trash(mount_point, user), node.to_string()),
+        Spot::BelowTrash { root, below } => {
+            let mut folder = paths::trash(mount_point, user).join(root.to_string());
+            let (name, above) = below.split_last().expect("a name below what was removed");
+            folder.extend(above.iter().map(Name::as_str));
+            (folder, name.as_str().to_owned())
+        }
+        Spot::Quarantine(document) => (paths::quarantine(mount_point, user), document.to_string()),
         Spot::Version(document) => (paths::versions(mount_point, user), document.to_string()),
     };
     Location { folder, name: name.into() }

@@ -43,6 +43,9 @@
 //! A crash between leaves the thing under the old name or under the new one. The repeated call
 //! moves it, or finds it moved and syncs both folders again (P4).
 //!
+//! **Putting into the quarantine** is a relocation to `.quarantine/<user>/<document_id>`, giving free
+//! is one back.
+//!
 //! **Removing** is a relocation to `.trash/<user>/<node_id>`, restoring is one back.
 //!
 //! **[`delete_trash`](TreeStorage::delete_trash)** and
@@ -72,8 +75,17 @@ pub enum Spot {
     Living(DocumentPath),
     /// Among what was removed.
     Trash(NodeId),
+    /// That many names below something that was removed; at least one.
+    BelowTrash {
+        /// What was removed.
+        root: NodeId,
+        /// The names.
+        below: Vec<Name>,
+    },
     /// Among the versions that were replaced.
     Version(DocumentId),
+    /// Among what a scanner has found something in.
+    Quarantine(DocumentId),
 }
 
 /// What lies in a [`Spot`].
@@ -192,7 +204,8 @@ pub trait TreeStorage: Send + Sync {
         judge: Judge<'_>,
     ) -> Result<Deleted, StorageError>;
 
-    /// Deletes versions that were replaced. That one is not there is fine.
+    /// Deletes versions that were replaced, and files of these numbers in the quarantine. That one is
+    /// not there is fine.
     ///
     /// # Errors
     /// Where one cannot be deleted.

@@ -172,8 +172,7 @@ enum Unfinished {
 /// Does steps 2 and 3 of an intended change. It may be called again after a crash at any point:
 /// the store finds that it has moved already, and the transaction is made once.
 fn finish(shared: &Shared, intended: &Move) -> Result<Node, Unfinished> {
-    // A link is a row alone.
-    if intended.node.kind != NodeKind::Link
+    if !intended.is_row_alone
         && let Err(error) = relocate(shared, intended)
     {
         if !has_moved_nothing(shared, intended, &error) {

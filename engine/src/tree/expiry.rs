@@ -191,6 +191,11 @@ fn delete_removed(
         if shared.stopping.is_cancelled() {
             return Ok(false);
         }
+        let isolated = shared.catalog.quarantined_in_trash(user, root, PAGE).wait()?;
+        if !isolated.is_empty() {
+            swept.bytes += shared.catalog.bytes_of(isolated.clone()).wait()?;
+            shared.storage.delete_versions(user, &isolated)?;
+        }
         let versions = shared.catalog.versions_in_trash(user, root, PAGE).wait()?;
         if !versions.is_empty() {
             swept.bytes += delete_versions(shared, user, versions)?;

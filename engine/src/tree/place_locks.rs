@@ -140,7 +140,7 @@ impl PlaceLocks {
 
 impl ChangeGuard<'_> {
     /// Whether an earlier move was cut off and is to be finished first.
-    pub(super) fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         self.locks.users().get(&self.user).is_some_and(|uses| uses.is_unsettled)
     }
 

@@ -9,6 +9,7 @@
 use super::change::LOOK_AGAIN;
 use super::request::PlacedNode;
 use crate::error::Error;
+use crate::jobs;
 use crate::large_reads;
 use crate::may_block::MayBlock;
 use crate::presence;
@@ -53,6 +54,7 @@ pub(crate) fn restore_version(
     let (Some(blake3), true, Kept::OldVersion) = (old.blake3, is_its_version, &old.kept) else {
         return Err(no_such());
     };
+    jobs::refuse_held(&old)?;
     let spot = Spot::Version(version);
     let found = shared.storage.open_spot(user, &spot, &[])?.ok_or_else(no_such)?;
     uploads::check_room(shared, old.filesize)?;

@@ -26,6 +26,9 @@ pub(super) enum Lies<'a> {
 impl<'a> Lies<'a> {
     /// What the row says; nothing where it has no file.
     pub(super) fn of(row: &'a Document) -> Option<Self> {
+        if row.availability.is_quarantined() {
+            return Some(Self::Kept(Spot::Quarantine(row.document_id), &[]));
+        }
         match (&row.file_path, &row.kept) {
             (Some(place), _) => Some(Self::InPlace(place)),
             (None, Kept::OldVersion) => Some(Self::Kept(Spot::Version(row.document_id), &[])),
@@ -68,6 +71,20 @@ impl Destination {
                 let filename = path.pop()?;
                 DocumentPath::new(path, filename).ok().map(Self::InPlace)
             }
+        }
+    }
+
+    /// Where the file of a row lies while it is not in the quarantine.
+    fn of_row(row: &Document) -> Option<Self> {
+        match (&row.file_path, &row.kept) {
+            (Some(place), _) => Some(Self::InPlace(place.clone())),
+            (None, Kept::OldVersion) => {
+                Some(Self::Kept(Spot::Version(row.document_id), Vec::new()))
+            }
+            (None, Kept::InTrash { root, below }) => {
+                Some(Self::Kept(Spot::Trash(*root), below.clone()))
+            }
+            (None, Kept::InPlace) => None,
         }
     }
 
@@ -189,6 +206,9 @@ impl Verification<'_> {
     /// a file that is being moved may be in its new place already.
     fn under_way(&self, row: &Document, lies: &Lies<'_>) -> Result<Vec<Destination>, VerifyError> {
         let mut found = Vec::new();
+        if row.availability.is_under_way() {
+            found.extend(Destination::of_row(row));
+        }
         if let (Lies::InPlace(_), Some(node)) = (lies, row.node_id)
             && self.catalog.incoming(node).wait()?.is_some()
         {

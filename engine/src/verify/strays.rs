@@ -68,6 +68,13 @@ impl Verification<'_> {
                 Err(CatalogError::BadRow { .. }) => true,
                 Err(error) => return Err(error.into()),
             },
+            FoundPlace::Quarantined(user, id) => match self.catalog.document(*id).wait() {
+                Ok(row) => {
+                    row.is_some_and(|row| row.user_id == *user && row.availability.is_quarantined())
+                }
+                Err(CatalogError::BadRow { .. }) => true,
+                Err(error) => return Err(error.into()),
+            },
             FoundPlace::Removed(user, root, below) => {
                 match self.catalog.in_trash(*user, *root, below).wait() {
                     Ok(row) => row.is_some(),

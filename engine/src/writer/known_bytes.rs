@@ -13,6 +13,7 @@ use super::staged_whole::{Origin, StagedWhole};
 use super::state::{OrderedWriter, SHORT_FILE_BYTES};
 use crate::audit::AuditAction;
 use crate::error::Error;
+use crate::jobs;
 use crate::presence::{self, Presence};
 use crate::publish::reserved_name::PublishSpec;
 use crate::receipt::Receipt;
@@ -92,6 +93,8 @@ impl OrderedWriter {
         for document in documents {
             match presence::of(&self.shared, &document) {
                 _ if !presence::stands_for(&self.shared, &document, &begun.request.path) => {}
+                // It is not there, and to send it again under another name would help nobody.
+                _ if document.availability.is_quarantined() => jobs::refuse_held(&document)?,
                 Presence::Promised(_) => return self.is_there(&begun, document),
                 Presence::Unread(_) => unread.push(document),
                 Presence::Gone => drop(presence::fail_missing(&self.shared, &document)),
@@ -244,6 +247,8 @@ impl OrderedWriter {
 
     /// The file of a document, if it may be the right one.
     fn source(&self, document: &Document) -> Option<Published> {
+        // It may have been held back since the catalog named it.
+        jobs::refuse_held(document).ok()?;
         let path = document.file_path.as_ref()?;
         match self.shared.storage.published(self.user, path) {
             Ok(Some(found)) => (found.filesize == document.filesize).then_some(found),

@@ -21,6 +21,7 @@ impl OrderedWriter {
         let status = |position, is_active| {
             let status = Status {
                 phase: document.phase,
+                availability: document.availability,
                 path: document.file_path.unwrap_or(document.path),
                 position,
                 is_active,

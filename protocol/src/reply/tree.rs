@@ -1,7 +1,7 @@
 //! What a server says of a user's files, folders and links.
 
 use crate::frame::{self, Channel};
-use crate::node::Node;
+use crate::node::{Held, Node};
 use crate::request::is_default;
 use serde::{Deserialize, Serialize};
 use towline_types::{DocumentId, FileHash, FileSize, ModifiedTime, Timestamp};
@@ -57,6 +57,9 @@ pub struct Version {
     /// When the file was modified, as the client said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime_ms: Option<ModifiedTime>,
+    /// Why its bytes are not given out; none where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// It is the one that the file has now.
     #[serde(default, skip_serializing_if = "is_default")]
     pub current: bool,

@@ -41,6 +41,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
         durable: true,
         existing: false,
         copied: false,
+        held: None,
         receipt: Some(ReceiptSignature { scheme, signed_at, signature }),
     };
     vec![

@@ -65,6 +65,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         durable: true,
         existing: false,
         copied: false,
+        held: None,
         receipt: None,
     };
     let of_node = Success { node_id: Some(node(7)), ..success.clone() };
@@ -80,6 +81,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         durable: true,
         existing: true,
         copied: false,
+        held: None,
         receipt: None,
     };
     let copied = Success { existing: false, copied: true, ..existing.clone() };
@@ -93,6 +95,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         received: offset(200_000),
         durable: offset(196_608),
         active: false,
+        held: None,
         blake3: None,
         created_at: None,
         expires_at: Some(moment(1_705_934_256_000)),
@@ -108,6 +111,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         received: offset(3_145_735),
         durable: offset(3_145_735),
         active: false,
+        held: None,
         blake3: Some(hash(HASH_OF_4_BLOCKS)),
         created_at: Some(moment(1_705_331_256_000)),
         expires_at: None,
@@ -123,6 +127,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         received: offset(0),
         durable: offset(0),
         active: false,
+        held: None,
         blake3: None,
         created_at: None,
         expires_at: None,

@@ -55,6 +55,9 @@ const fn event(action: AuditAction) -> &'static str {
         AuditAction::Move => "move",
         AuditAction::Remove => "remove",
         AuditAction::Restore => "restore",
+        AuditAction::Hold => "hold",
+        AuditAction::Release => "release",
+        AuditAction::Delete => "delete",
         AuditAction::MakeFolder => "mkdir",
         AuditAction::MakeLink => "link",
     }

@@ -5,6 +5,9 @@
 //! that starts them. A rule is about a folder that is there, so a first start that has to make the
 //! data folder is not confined, and the next one is.
 //!
+//! Where a scanner is a command, the process, and that command, read what their user can read, and run
+//! the programs of the system; they write beneath the data folder and the folder for temporary files.
+//!
 //! Descriptors that are open stay as they are, and so does the socket. Names of folders can still be
 //! listed, because the store makes names durable above its folder as well, and looks there for the
 //! marker of another store; what is in files cannot be read.
@@ -22,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// what is mounted, how many cores there are. Of other processes the kernel shows a confined one
 /// nothing that is secret.
 const OF_SYSTEM: [&str; 6] = ["/etc", "/usr", "/lib", "/lib64", "/proc", "/sys"];
+
+/// Where programs are that a scanner may be, or may start.
+const OF_PROGRAMS: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix"];
 
 /// The rights that are held to. Later kernels have more of them; those are left out, because they
 /// concern sockets, by which the service manager is told how the server is.
@@ -53,6 +59,8 @@ pub(super) struct Confinement {
     also_writes: Vec<PathBuf>,
     /// Files are read beneath these.
     reads: Vec<PathBuf>,
+    /// A scanner is a command.
+    runs_commands: bool,
 }
 
 /// Why the process reaches what its user reaches.
@@ -83,6 +91,7 @@ impl Confinement {
             data_dir: config.engine.data_dir.clone(),
             also_writes: config.audit.iter().flat_map(|audit| folders_of(&audit.path)).collect(),
             reads: tls.chain(provider).flat_map(|file| folders_of(file)).collect(),
+            runs_commands: config.runs_commands,
         }
     }
 
@@ -105,6 +114,17 @@ impl Confinement {
         let system = OF_SYSTEM.iter().map(Path::new);
         for folder in self.reads.iter().map(PathBuf::as_path).chain(system) {
             rules = beneath(rules, folder, AccessFs::ReadFile.into())?;
+        }
+        if self.runs_commands {
+            // A program that is started has the limits of the one that starts it. What a scanner
+            // reads only its operator knows. Where programs are is known: not where users send
+            // files to.
+            rules = beneath(rules, Path::new("/"), AccessFs::ReadFile.into())?;
+            for folder in OF_PROGRAMS {
+                rules = beneath(rules, Path::new(folder), AccessFs::ReadFile | AccessFs::Execute)?;
+            }
+            rules = beneath(rules, &std::env::temp_dir(), of_files())?;
+            rules = beneath(rules, Path::new("/dev"), AccessFs::ReadFile | AccessFs::WriteFile)?;
         }
         match rules.restrict_self()?.ruleset {
             RulesetStatus::NotEnforced => Err(not_there()),
@@ -187,8 +207,12 @@ mod tests {
         std::fs::copy("/bin/true", &program).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Command::new(&program).status().unwrap().success());
-        let confinement =
-            Confinement { data_dir: data_dir.clone(), also_writes: Vec::new(), reads: Vec::new() };
+        let confinement = Confinement {
+            data_dir: data_dir.clone(),
+            also_writes: Vec::new(),
+            reads: Vec::new(),
+            runs_commands: false,
+        };
         let tried = confined(&confinement, || {
             assert_eq!(kind(Command::new(&program).status().unwrap_err()), PERMISSION_DENIED);
             for (name, file_type) in [

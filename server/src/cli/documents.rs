@@ -115,15 +115,19 @@ fn text_line(out: &mut impl Write, shown: &Shown<'_>) -> io::Result<()> {
     if *is_first {
         writeln!(out, "{}", who(user))?;
     }
-    let NodeVersion { filesize, blake3, .. } = version;
+    let NodeVersion { filesize, blake3, availability, .. } = version;
+    let held = match availability.is_available() {
+        true => String::new(),
+        false => format!("  ({})", availability.shown()),
+    };
     let date = completed_at.map_or_else(|| "-".to_owned(), |at| Utc(at).to_string());
     let place = printable(Path::new(&place.to_string()));
-    writeln!(out, "{filesize:>16}  {date:<20}  {blake3}  {place}")
+    writeln!(out, "{filesize:>16}  {date:<20}  {blake3}  {place}{held}")
 }
 
 fn json_line(events: &mut Events, out: &mut impl Write, shown: &Shown<'_>) -> io::Result<()> {
     let Shown { user, place, version, completed_at, .. } = shown;
-    let NodeVersion { document_id, filesize, blake3 } = version;
+    let NodeVersion { document_id, filesize, blake3, availability } = version;
     let fields = json!({
         "user": user.name,
         "user_id": user.user_id,
@@ -132,6 +136,7 @@ fn json_line(events: &mut Events, out: &mut impl Write, shown: &Shown<'_>) -> io
         "filesize": filesize,
         "blake3": blake3.to_string(),
         "completed_at": completed_at.and_then(utc),
+        "status": availability.shown(),
     });
     events.print(out, "document", fields)
 }

@@ -5,7 +5,9 @@ use super::http_args::{HttpArgs, HttpFile, HttpPorts};
 use super::keep::{KeepArgs, KeepTime, KeepVersions};
 use super::listen::ListenAddress;
 use super::run_as::RunAs;
+use super::scan::{ScanArgs, ScanClamd, UnscannablePolicy};
 use super::size::{MaxFileSize, Size};
+use super::span::Span;
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
 use crate::{AddressRange, AuditFile, Config, OriginArgument, TlsFiles, TrustedProvider};
@@ -15,7 +17,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 use towline_engine::{Durability as Meaning, Keep};
 use towline_state::catalog::Quota;
 
@@ -41,7 +42,8 @@ pub struct ServeArgs {
     pub durability: Option<Durability>,
     /// A TOML file with these settings: data_dir, listen, max_file_size, durability,
     /// require_store, log_format, user, allow_root, strict_modes, group_access, landlock, allow_plaintext,
-    /// tls_cert, tls_key, token_keys, token_issuer, token_audience, audit_log, audit_log_max, keep_trash, keep_versions, keep_changes, and reserve,
+    /// tls_cert, tls_key, token_keys, token_issuer, token_audience, audit_log, audit_log_max, keep_trash, keep_versions, keep_changes, scan_clamd,
+    /// scan_command, scan_unscannable, scan_timeout, and reserve,
     /// expire_after, max_connections, max_connections_per_user, max_logins_per_address,
     /// max_unfinished_per_user, quota, quota_files. Options on the command line
     /// override it
@@ -98,6 +100,9 @@ pub struct ServeArgs {
     /// How long that is kept which its user does not see any more.
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// How documents are scanned before they are given out.
+    #[command(flatten)]
+    pub scan: ScanArgs,
 }
 
 /// What may stand in the configuration file.
@@ -154,6 +159,12 @@ struct File {
     keep_versions: Option<KeepVersions>,
     #[serde(default, deserialize_with = "text_or_integer")]
     keep_changes: Option<KeepTime>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    scan_clamd: Option<ScanClamd>,
+    scan_command: Option<String>,
+    scan_unscannable: Option<UnscannablePolicy>,
+    #[serde(default, deserialize_with = "text_or_integer")]
+    scan_timeout: Option<Span>,
     max_connections: Option<usize>,
     max_connections_per_user: Option<usize>,
     max_logins_per_address: Option<usize>,
@@ -184,6 +195,15 @@ impl File {
             http_origins: std::mem::take(&mut self.http_origins),
             trusted_proxies: std::mem::take(&mut self.trusted_proxies),
             monitor_listen: self.monitor_listen.take(),
+        }
+    }
+
+    fn scan(&self) -> ScanArgs {
+        ScanArgs {
+            scan_clamd: self.scan_clamd.clone(),
+            scan_command: self.scan_command.clone(),
+            scan_unscannable: self.scan_unscannable,
+            scan_timeout: self.scan_timeout,
         }
     }
 
@@ -256,8 +276,13 @@ impl ServeArgs {
         config.engine.durability =
             self.durability.or(file.durability).map_or_else(Meaning::default, Meaning::from);
         config.engine.expire_after =
-            file.expire_after.map_or(config.engine.expire_after, |Span(span)| span);
+            file.expire_after.map_or(config.engine.expire_after, Span::duration);
         config.engine.keep = self.keep.or(file.keep());
+        config.runs_commands = self.scan.is_command(&file.scan());
+        config.engine.scanning = self.scan.or(file.scan()).unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            None
+        });
         config.allow_plaintext = self.allow_plaintext || file.allow_plaintext;
         config.tls = match self.tls_cert.clone().zip(self.tls_key.clone()) {
             Some((certificate, key)) => Some(TlsFiles { certificate, key }),
@@ -426,20 +451,6 @@ fn take_line_out(text: &mut String, place: usize) -> bool {
     let blanks = " ".repeat(end - start);
     text.replace_range(start..end, &blanks);
     has_content
-}
-
-/// A length of time.
-#[derive(Debug, Clone, Copy)]
-struct Span(Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|_| format!("{text:?} is not a length of time; write 7d or 12h"))
-    }
 }
 
 /// A value of the configuration file that has a form of its own: written as a text, or,

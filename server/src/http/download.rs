@@ -135,6 +135,9 @@ pub(super) async fn look_up(caller: &Caller, id: DocumentId) -> Result<Document,
         let message = "the document is not complete: its upload is unfinished or was given up";
         return Err(Problem::new(StatusCode::CONFLICT, "bad_state", message));
     };
+    if let Some(rejection) = status.held() {
+        return Err(rejection.into());
+    }
     Ok(Document::of(id, &status, *hash))
 }
 

@@ -79,6 +79,7 @@ pub(super) async fn document(
     let completion = caller.account.receipt(id).await?;
     let said = caller.account.description(id).await?;
     let shown = super::shown::Shown::of_receipt(&completion.receipt).described(said);
+    let shown = shown.scanned(caller.account.verdict(id).await?);
     Ok(no_store(Json(shown).into_response()))
 }
 

@@ -1,7 +1,7 @@
 //! A file, a folder or a link as a client is shown it.
 
 use super::disposition::media_type;
-use super::shown::time_text;
+use super::shown::{time_text, word};
 use serde::Serialize;
 use towline_engine::PlacedNode;
 use towline_state::catalog::{Change, Changed, FileVersion, Node, NodeVersion};
@@ -31,6 +31,8 @@ pub(super) struct Item {
     #[cfg_attr(test, schema(value_type = Option<u64>))]
     size: Option<FileSize>,
     content_type: Option<&'static str>,
+    /// Whether the version of a file is given out: `AVAILABLE`, `SCANNING`, `QUARANTINED` or `FAILED`.
+    status: Option<&'static str>,
     etag: Option<String>,
     checksum: Option<Checksum>,
     /// When the file was last modified, in milliseconds since 1970, as its client has said.
@@ -77,6 +79,7 @@ impl Item {
             version_id: version.map(|version| version.document_id),
             size: version.map(|version| version.filesize),
             content_type: content_type(node),
+            status: version.map(|version| word(version.availability)),
             etag: blake3.map(etag),
             checksum: blake3.map(|blake3| Checksum { blake3 }),
             mtime: node.mtime,
@@ -141,6 +144,8 @@ pub(super) struct ChangeItem {
     #[cfg_attr(test, schema(value_type = Option<u64>))]
     size: Option<FileSize>,
     content_type: Option<&'static str>,
+    /// Whether the version is given out now.
+    status: Option<&'static str>,
     checksum: Option<Checksum>,
     metadata: Metadata,
     #[cfg_attr(test, schema(value_type = u64))]
@@ -185,6 +190,7 @@ impl ChangeItem {
             etag: blake3.map(etag),
             size: version.map(|version| version.filesize),
             content_type: content_type(node),
+            status: version.map(|version| word(version.availability)),
             checksum: blake3.map(|blake3| Checksum { blake3 }),
             metadata: Metadata {
                 name: node.name.to_string(),
@@ -208,6 +214,8 @@ pub(super) struct VersionItem {
     version_id: DocumentId,
     #[cfg_attr(test, schema(value_type = u64))]
     size: FileSize,
+    /// Whether it is given out.
+    status: &'static str,
     etag: String,
     checksum: Checksum,
     created_at: String,
@@ -220,10 +228,11 @@ pub(super) struct VersionItem {
 
 impl VersionItem {
     pub(super) fn of(version: &FileVersion) -> Self {
-        let NodeVersion { document_id, filesize, blake3 } = version.version;
+        let NodeVersion { document_id, filesize, blake3, availability } = version.version;
         Self {
             version_id: document_id,
             size: filesize,
+            status: word(availability),
             etag: etag(blake3),
             checksum: Checksum { blake3 },
             created_at: time_text(version.created_at),

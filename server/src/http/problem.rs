@@ -267,6 +267,9 @@ const fn status(kind: &RejectionKind) -> (StatusCode, &'static str) {
         RejectionKind::StorageRefused => (StatusCode::INTERNAL_SERVER_ERROR, "storage_refused"),
         RejectionKind::StorageFailed => (StatusCode::INTERNAL_SERVER_ERROR, "storage_failed"),
         RejectionKind::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+        RejectionKind::Scanning => (StatusCode::CONFLICT, "scanning"),
+        RejectionKind::Quarantined => (StatusCode::FORBIDDEN, "quarantined"),
+        RejectionKind::Unscanned => (StatusCode::FORBIDDEN, "unscanned"),
         RejectionKind::StorageReadOnly => (StatusCode::SERVICE_UNAVAILABLE, "storage_read_only"),
         RejectionKind::Contended | RejectionKind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, "internal")

@@ -1,9 +1,10 @@
 //! A document that is complete, as a client is shown it.
 
+use super::disposition::media_type;
 use serde::Serialize;
 use std::time::{Duration, UNIX_EPOCH};
 use towline_engine::Receipt;
-use towline_state::catalog::Description;
+use towline_state::catalog::{Availability, Description, ScanVerdict};
 use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
 
 /// A document as the client is shown it when its upload has ended.
@@ -27,6 +28,11 @@ pub(super) struct Shown {
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Vec<String>>,
+    /// The media type: by the content, where that was scanned, else by the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scan: Option<Scan>,
 }
 
 impl Shown {
@@ -39,9 +45,11 @@ impl Shown {
             size: receipt.filesize().get(),
             sha256: receipt.sha256(),
             blake3: receipt.hash(),
-            status: AVAILABLE,
+            status: word(receipt.availability()),
             created_at: time_text(receipt.created_at()),
             tags: None,
+            content_type: None,
+            scan: None,
         }
     }
 
@@ -49,10 +57,47 @@ impl Shown {
     pub(super) fn described(self, said: Description) -> Self {
         Self { tags: Some(said.tags), ..self }
     }
+
+    /// The same with what was found out about it.
+    pub(super) fn scanned(self, verdict: Option<ScanVerdict>) -> Self {
+        let by_name = media_type(&self.filename).unwrap_or("application/octet-stream");
+        let found = verdict.as_ref().and_then(|verdict| verdict.content_type.clone());
+        let content_type = Some(found.unwrap_or_else(|| by_name.to_owned()));
+        let scan = verdict.map(|verdict| Scan {
+            verdict: verdict.outcome.as_str(),
+            scanner: verdict.scanner,
+            signatures: verdict.signatures,
+            detail: verdict.detail,
+            at: time_text(verdict.at),
+        });
+        Self { content_type, scan, ..self }
+    }
 }
 
-/// The state of a document that can be read.
-pub(super) const AVAILABLE: &str = "AVAILABLE";
+/// The word for the state of a document, as the drawing of `docs/http.md` has them.
+pub(super) const fn word(availability: Availability) -> &'static str {
+    match availability {
+        Availability::Available => "AVAILABLE",
+        Availability::Scanning => "SCANNING",
+        Availability::Failed => "FAILED",
+        Availability::Isolating | Availability::Quarantined | Availability::Releasing => {
+            "QUARANTINED"
+        }
+    }
+}
+
+/// What a scanner has found out about a document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+struct Scan {
+    verdict: &'static str,
+    scanner: Option<String>,
+    signatures: Option<String>,
+    /// The name of what was found, or why nothing could be said.
+    detail: Option<String>,
+    at: String,
+}
 
 /// The last second that has a year of four digits.
 pub(super) const LAST_MS: u64 = 253_402_300_799_000;

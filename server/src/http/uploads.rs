@@ -6,7 +6,7 @@ use super::extract::{OfUpload, SaidOrNothing};
 use super::json::Json;
 use super::problem::Problem;
 use super::shared_writers::Others;
-use super::shown::{AVAILABLE, Shown, time_text};
+use super::shown::{Shown, time_text, word};
 use super::{create, entity_tag, upload_headers};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -63,7 +63,7 @@ fn state(status: &Status, has_bytes: bool) -> &'static str {
         Phase::Uploading if !has_bytes => "INITIATED",
         Phase::Uploading => "PAUSED",
         Phase::Publishing => "FINALIZING",
-        Phase::Completed => AVAILABLE,
+        Phase::Completed => word(status.availability),
         Phase::Failed => "FAILED",
         Phase::Cancelled | Phase::Expired => "CANCELLED",
     }
@@ -93,11 +93,23 @@ pub(super) async fn show(
         file_id: status.node_id.filter(|_| is_done),
         blake3: status.hash.filter(|_| is_done),
         sha256: status.sha256.filter(|_| is_done),
-        reason: status.reason.clone(),
+        reason: reason(&caller, id, &status).await?,
     };
     let mut response = Json(shown).into_response();
     describe(&context, response.headers_mut(), &status);
     Ok(response)
+}
+
+/// Why an upload has ended without a document, or why the document is not given out.
+async fn reason(
+    caller: &Caller,
+    id: DocumentId,
+    status: &Status,
+) -> Result<Option<String>, Problem> {
+    if status.held().is_none() {
+        return Ok(status.reason.clone());
+    }
+    Ok(caller.account.verdict(id).await?.and_then(|verdict| verdict.detail))
 }
 
 /// The headers that say how far an upload is, in the words of each dialect.

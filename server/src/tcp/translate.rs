@@ -5,7 +5,7 @@ mod tree;
 
 pub(crate) use tree::upload as upload_state;
 
-use super::node::shown;
+use super::node::{held, shown};
 use super::receipts::Receipts;
 use std::ops::Range;
 use towline_engine::{
@@ -400,6 +400,7 @@ fn status(channel: Channel, document_id: DocumentId, standing: &DocumentStatus) 
         received,
         durable: told(durable),
         active: standing.is_active,
+        held: held(standing.availability),
         blake3: standing.hash,
         created_at: standing.created_at,
         expires_at: standing.expires_at,
@@ -421,6 +422,7 @@ fn success(channel: Channel, receipt: &Receipt, existing: bool) -> Success {
         durable: receipt.is_durable(),
         existing,
         copied: receipt.is_copy(),
+        held: held(receipt.availability()),
         receipt: None,
     }
 }

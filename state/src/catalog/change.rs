@@ -4,6 +4,8 @@
 //! true. So the numbers have no gaps, a change with a smaller number is never committed after one
 //! with a larger, and a reader that asks for what is after the last one it saw misses none.
 
+use super::availability_column;
+use super::document::Document;
 use super::error::CatalogError;
 use super::folder::Tree;
 use super::node::{Node, NodeVersion};
@@ -237,9 +239,11 @@ impl Tree<'_> {
     }
 }
 
-/// The columns that [`change`] is read from.
+/// The columns that [`change`] is read from. Whether the version is given out is told as it is now:
+/// a client that comes late does not ask for bytes that it would not get.
 pub(super) const COLUMNS: &str = "user_id, change_id, node_id, op, changed, parent_id, kind, \
-    name, version_id, content_length, blake3, target, mode, mtime_ms, place_rev, content_rev, at";
+    name, version_id, content_length, blake3, target, mode, mtime_ms, place_rev, content_rev, at, \
+    (SELECT availability FROM documents WHERE document_id = version_id) AS availability";
 
 /// Reads a row with [`COLUMNS`].
 pub(super) fn change(row: &Row<'_>) -> Result<Change, CatalogError> {
@@ -273,14 +277,20 @@ fn version(row: &NamedRow<'_, '_>) -> Result<Option<NodeVersion>, CatalogError> 
     let filesize = row.get_option("content_length", FileSize::from_i64)?;
     let blake3 =
         row.get_option("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?;
-    let version = |((document_id, filesize), blake3)| NodeVersion { document_id, filesize, blake3 };
+    let availability = availability_column::of_row(row)?;
+    let version = |((document_id, filesize), blake3)| NodeVersion {
+        document_id,
+        filesize,
+        blake3,
+        availability,
+    };
     Ok(document_id.zip(filesize).zip(blake3).map(version))
 }
 
 /// The version that a document with those bytes is.
-pub(super) fn version_of(document: &super::document::Document) -> Option<NodeVersion> {
-    let (document_id, filesize) = (document.document_id, document.filesize);
-    document.blake3.map(|blake3| NodeVersion { document_id, filesize, blake3 })
+pub(super) fn version_of(document: &Document) -> Option<NodeVersion> {
+    let Document { document_id, filesize, availability, blake3, .. } = *document;
+    blake3.map(|blake3| NodeVersion { document_id, filesize, blake3, availability })
 }
 
 /// Begins the log of a user.

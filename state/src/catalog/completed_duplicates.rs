@@ -32,7 +32,8 @@ impl Catalog {
         })
     }
 
-    /// Completed documents of the user with these bytes, in whatever place.
+    /// Completed documents of the user with these bytes, in whatever place, that are given out: of
+    /// the others no copy is made.
     ///
     /// At most eight; a row that does not read is not among them.
     pub fn same_bytes(
@@ -119,7 +120,7 @@ pub(super) fn same_bytes(
     let Content { user_id, filesize, blake3 } = content;
     let sql = format!(
         "SELECT {COLUMNS} FROM documents WHERE user_id = $1 AND filesize = $2 AND blake3 = $3 \
-         AND created_at IS NOT NULL AND {IS_VERSION} LIMIT {NAMED_MAX}"
+         AND created_at IS NOT NULL AND availability IS NULL AND {IS_VERSION} LIMIT {NAMED_MAX}"
     );
     let wanted = params![user_id.to_i64(), filesize.to_i64(), blake3.as_bytes()];
     let mut found = readable(connection, &sql, wanted)?;

@@ -1,5 +1,7 @@
 //! A document as the catalog knows it.
 
+use super::availability::Availability;
+use super::availability_column;
 use super::description::Description;
 use super::durable::DurableOffset;
 use super::error::{CatalogError, Refusal};
@@ -20,7 +22,7 @@ pub(super) const COLUMNS: &str = "document_id, user_id, folder, filename, filesi
     status, on_conflict, chunk_size, durable_offset, file_path, reason, started_at, \
     last_chunk_at, created_at, finished_at, cached_inode, file_inode, file_modified, \
     file_mount_depth, length_is_open, second_digest, sha256, node_id, onto_node, into_folder, \
-    base_version, mtime_ms, mode";
+    base_version, mtime_ms, mode, availability";
 
 /// What is known of a document when its upload begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub struct Document {
     pub sha256: Option<Sha256Hash>,
     /// Where the upload stands.
     pub phase: Phase,
+    /// Whether it is given out, once it is completed.
+    pub availability: Availability,
     /// What to do where the place is taken.
     pub on_conflict: OnConflict,
     /// The payload of a full chunk, in bytes, where it was agreed on.
@@ -121,7 +125,8 @@ pub struct Document {
     pub kept: Kept,
     /// The node whose version it is, was, or is about to become; from publishing on.
     pub node_id: Option<NodeId>,
-    /// The document that is the version of the node until this one, which is publishing, is.
+    /// The document that is the version of the node until this one, which is publishing, is. None
+    /// where the file of that one lies in the quarantine, and so nothing has the name.
     pub replaces: Option<DocumentId>,
     /// What is wished of its node besides the place.
     pub wish: NodeWish,
@@ -215,6 +220,7 @@ pub(super) fn document(places: &Places<'_>, row: &Row<'_>) -> Result<Document, C
             mtime: mtime(&row)?,
             mode: mode(&row)?,
         },
+        availability: availability_column::of_row(&row)?,
     };
     if matches!(document.phase, Phase::Publishing | Phase::Completed) {
         place(places, &row, &mut document)?;
@@ -235,7 +241,10 @@ fn place(
     document.file_path = None;
     let (is_version, is_incoming) = (node.version_id == Some(id), node.incoming_id == Some(id));
     match document.phase {
-        Phase::Publishing if is_incoming => document.replaces = node.version_id,
+        Phase::Publishing if is_incoming => {
+            document.replaces = availability_column::with_file(places.connection, node.version_id)
+                .map_err(|error| bad(&error))?;
+        }
         Phase::Publishing => return Err(bad(&"the node keeps no name for it")),
         _ if !is_version => {
             document.kept = Kept::OldVersion;

@@ -3,7 +3,7 @@
 use super::document::in_phase;
 use super::error::Refusal;
 use super::folder::Tree;
-use super::{Catalog, Reply, block_pages, blocks};
+use super::{Catalog, Reply, block_pages, blocks, scan_jobs};
 use rusqlite::params;
 use std::sync::Arc;
 use towline_types::{DocumentId, Timestamp};
@@ -75,8 +75,8 @@ impl Catalog {
                 .prepare_cached(
                     "UPDATE documents SET status = $1, reason = $2, finished_at = $3, \
                      created_at = NULL, blake3 = NULL, file_path = NULL, node_id = NULL, \
-                     file_inode = NULL, file_modified = NULL, file_mount_depth = NULL \
-                     WHERE document_id = $4",
+                     file_inode = NULL, file_modified = NULL, file_mount_depth = NULL, \
+                     availability = NULL WHERE document_id = $4",
                 )?
                 .execute(params![
                     Phase::Failed.as_str(),
@@ -84,6 +84,7 @@ impl Catalog {
                     now.to_i64(),
                     document_id.to_i64(),
                 ])?;
+            scan_jobs::forget(connection, document_id)?;
             block_pages::forget(connection, document_id)?;
             Ok(())
         })

@@ -7,6 +7,7 @@
 //! destination the change is made true, where it lies at the source the rename is done again.
 //! Meanwhile the destination's name is kept, and nothing else is published or moved there.
 
+use super::availability_column;
 use super::change::Kind;
 use super::error::{CatalogError, Refusal};
 use super::folder::Tree;
@@ -46,6 +47,9 @@ pub struct Move {
     pub from: Spot,
     /// Where it lies then.
     pub to: Spot,
+    /// Nothing of it lies on the disk where a move would lead it: it is a link, or a file whose bytes
+    /// are in the quarantine.
+    pub is_row_alone: bool,
 }
 
 /// What a node must be like to be removed.
@@ -158,6 +162,7 @@ impl Catalog {
                 return Err(Refusal::NoSuchNode.into());
             }
             tree.refuse_moving_chain(Some(row.node_id))?;
+            tree.refuse_version_under_way(&row)?;
             let above = tree.folder_of_removed(&row)?;
             let wanted =
                 DocumentPath::new(above, row.name.clone()).map_err(|_| Refusal::TooDeep)?;
@@ -284,7 +289,13 @@ fn move_of(connection: &Connection, row: NodeRow, to: Spot) -> Result<Move, Cata
             Spot::Living(place.map_err(|_| Refusal::TooDeep)?)
         }
     };
-    Ok(Move { node: row.seen(connection)?, from, to })
+    let version = match &from {
+        Spot::Version(kept) => Some(*kept),
+        Spot::Living(_) | Spot::Trash(_) => row.version_id,
+    };
+    let has_file = availability_column::with_file(connection, version)? == version;
+    let is_row_alone = row.kind == NodeKind::Link || !has_file;
+    Ok(Move { node: row.seen(connection)?, from, to, is_row_alone })
 }
 
 fn conflict(connection: &Connection, row: NodeRow) -> Result<CatalogError, CatalogError> {
@@ -310,7 +321,23 @@ impl Tree<'_> {
         if row.kind == NodeKind::Folder {
             self.refuse_busy_below(row.node_id)?;
         }
+        self.refuse_version_under_way(&row)?;
         Ok((row, path))
+    }
+
+    /// Refuses a file that is on its way into the quarantine or back: until that is over it is not
+    /// known where it lies.
+    fn refuse_version_under_way(self, row: &NodeRow) -> Result<(), CatalogError> {
+        let has_lost_content = row.has_lost_content();
+        let kept = if has_lost_content { last_kept(self.connection, row.node_id)? } else { None };
+        let is_kept_under_way = match kept {
+            Some(kept) => availability_column::of(self.connection, kept)?.is_under_way(),
+            None => false,
+        };
+        match is_kept_under_way || self.is_version_under_way(row)? {
+            true => Err(Refusal::Busy.into()),
+            false => Ok(()),
+        }
     }
 
     /// Refuses a node that is about to get another place, or that lies in a folder that is.

@@ -1,5 +1,6 @@
 //! A node: what a user sees under a name.
 
+use super::availability::Availability;
 use towline_types::{
     ChangeId, DocumentId, FileHash, FileSize, LinkTarget, ModifiedTime, Name, NodeId, NodeKind,
     NodePath, PermissionBits, Timestamp, UserId,
@@ -63,4 +64,6 @@ pub struct NodeVersion {
     pub filesize: FileSize,
     /// The hash of the whole file.
     pub blake3: FileHash,
+    /// Whether it is given out.
+    pub availability: Availability,
 }

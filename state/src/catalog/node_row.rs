@@ -1,5 +1,6 @@
 //! A row of the nodes table.
 
+use super::availability_column;
 use super::error::CatalogError;
 use super::node::{Node, NodeVersion};
 use super::row::NamedRow;
@@ -87,13 +88,15 @@ fn version(
     connection: &Connection,
     document_id: DocumentId,
 ) -> Result<Option<NodeVersion>, CatalogError> {
-    let sql = "SELECT document_id, user_id, filesize, blake3 FROM documents WHERE document_id = $1";
+    let sql = "SELECT document_id, user_id, filesize, blake3, availability FROM documents \
+               WHERE document_id = $1";
     let read = |row: &Row<'_>| -> Result<_, CatalogError> {
         let row = NamedRow::new(row, "document", "document_id")?;
         let filesize = row.get("filesize", FileSize::from_i64)?;
         let blake3 =
             row.get_option("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?;
-        Ok(blake3.map(|blake3| NodeVersion { document_id, filesize, blake3 }))
+        let availability = availability_column::of_row(&row)?;
+        Ok(blake3.map(|blake3| NodeVersion { document_id, filesize, blake3, availability }))
     };
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_row([document_id.to_i64()], |row| Ok(read(row))).optional()?;

@@ -1,6 +1,7 @@
 //! A verified upload gets its final place: reserved in the catalog before the
 //! file is renamed, confirmed after the rename is durable.
 
+use super::availability::Availability;
 use super::document::{Bytes, Document, FileStamp, NewDocument, OnConflict, in_phase};
 use super::durable::DurableOffset;
 use super::error::Refusal;
@@ -8,9 +9,11 @@ use super::folder::Tree;
 use super::needless::{self, Created, Unless};
 use super::place::Kept;
 use super::reservation::Wanted;
+use super::scan_jobs::{self, JobKind};
 use super::{Catalog, Reply, block_pages, description, quota};
 use rusqlite::params;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use towline_types::{DocumentId, FileHash, NodeId, Sha256Hash, Timestamp};
 use towline_upload::Phase;
 
@@ -213,6 +216,7 @@ impl Catalog {
                 durable_offset: DurableOffset::NOTHING,
                 bytes,
                 file_path: Some(reservation.place),
+                availability: Availability::Available,
                 kept: Kept::InPlace,
                 node_id: Some(reservation.node_id),
                 replaces: reservation.replaces,
@@ -255,7 +259,8 @@ impl Catalog {
     /// Records that the file lies in its final place, durably, and what it is known by
     /// there. It is the version of its node from then on, and its user's log of changes tells of
     /// it, of the folders that it is the first file in, and of the version that it replaces. The
-    /// values of its blocks are kept.
+    /// values of its blocks are kept. Where there is a
+    /// [scanner](Self::scan_what_completes), it waits for that, and the job is in the queue (P4).
     ///
     /// Refused: [`Refusal::NoSuchDocument`]; [`Refusal::WrongPhase`] where it is
     /// not publishing, or completed already.
@@ -270,11 +275,16 @@ impl Catalog {
             let document = in_phase(connection, document_id, &[Phase::Publishing])?;
             let (cache, user_id) = (&shared.folders, document.user_id);
             Tree { connection, cache, user_id }.settle(&document, now)?;
+            let availability = match shared.scans.load(Ordering::Relaxed) {
+                true => Availability::Scanning,
+                false => Availability::Available,
+            };
             connection
                 .prepare_cached(
                     "UPDATE documents SET status = $1, durable_offset = filesize, created_at = $2, \
                      finished_at = $3, cached_inode = NULL, file_inode = $4, \
-                     file_modified = $5, file_mount_depth = $6 WHERE document_id = $7",
+                     file_modified = $5, file_mount_depth = $6, availability = $7 \
+                     WHERE document_id = $8",
                 )?
                 .execute(params![
                     Phase::Completed.as_str(),
@@ -283,11 +293,16 @@ impl Catalog {
                     stamp.map(|stamp| stamp.inode.cast_signed()),
                     stamp.map(|stamp| stamp.modified_ns),
                     stamp.and_then(|stamp| stamp.mount_depth),
+                    availability.as_str(),
                     document_id.to_i64(),
                 ])?;
+            if availability == Availability::Scanning {
+                scan_jobs::enqueue(connection, document_id, user_id, JobKind::Scan, now)?;
+            }
             block_pages::keep(connection, document_id, document.filesize)?;
             Ok(Document {
                 phase: Phase::Completed,
+                availability,
                 replaces: None,
                 durable_offset: DurableOffset::recorded(document.filesize.end()),
                 bytes: Bytes::Synced,

@@ -4,6 +4,7 @@
 //! Where the document becomes the next version of a file that is there, that file's node is the
 //! one that it is published into.
 
+use super::availability_column;
 use super::error::{CatalogError, Refusal};
 use super::folder::Tree;
 use super::making::node_id;
@@ -22,7 +23,7 @@ pub(super) struct Reservation {
     pub(super) place: DocumentPath,
     /// The number in the name; 0 is the name that was asked for.
     pub(super) copy: u32,
-    /// The document that is the node's version until this one is.
+    /// The document that is the node's version until this one is, where its file has the name.
     pub(super) replaces: Option<DocumentId>,
 }
 
@@ -45,8 +46,8 @@ impl Tree<'_> {
     ///
     /// Refused: as [`numbered_name::free_place`]; [`Refusal::Conflict`] where another version than
     /// the base version would be replaced, or the file is gone that was to be replaced;
-    /// [`Refusal::Busy`] where another document is being published into the file;
-    /// [`Refusal::TooDeep`] where the node or folder was given by number.
+    /// [`Refusal::Busy`] where another document is being published into the file, or its version is
+    /// on its way into the quarantine; [`Refusal::TooDeep`] where the node or folder was given by number.
     pub(super) fn reserve(self, wanted: Wanted<'_>) -> Result<Reservation, CatalogError> {
         let path = match self.wished_path(wanted) {
             Err(CatalogError::Refused(Refusal::NoSuchNode)) => path_without_node(wanted)?,
@@ -151,7 +152,11 @@ impl Tree<'_> {
         if !is_free || self.is_moving(target.node_id)? {
             return Err(Refusal::Busy.into());
         }
-        let (node_id, replaces) = (target.node_id, target.version_id);
+        if self.is_version_under_way(&target)? {
+            return Err(Refusal::Busy.into());
+        }
+        let node_id = target.node_id;
+        let replaces = availability_column::with_file(self.connection, target.version_id)?;
         self.refuse_other_version(wanted, target)?;
         if let Some(own) = wanted.own.filter(|own| *own != node_id) {
             self.give_back(own, wanted.document_id, wanted.now)?;
@@ -173,6 +178,14 @@ impl Tree<'_> {
         }
         let current = Some(Box::new(target.seen(self.connection)?));
         Err(Refusal::Conflict { current }.into())
+    }
+
+    /// Whether the file of the node's version is on its way into the quarantine or back.
+    pub(super) fn is_version_under_way(self, node: &NodeRow) -> Result<bool, CatalogError> {
+        match node.version_id {
+            Some(version) => Ok(availability_column::of(self.connection, version)?.is_under_way()),
+            None => Ok(false),
+        }
     }
 
     /// Whether the node itself is about to get another place.

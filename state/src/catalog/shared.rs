@@ -30,6 +30,8 @@ pub(super) struct Shared {
     /// Of the thread that writes.
     pub(super) folders: FolderCache,
     pub(super) default_quota: DefaultQuota,
+    /// Documents wait for a scan from their completion on.
+    pub(super) scans: AtomicBool,
 }
 
 impl Shared {
@@ -42,6 +44,7 @@ impl Shared {
             store,
             folders: FolderCache::default(),
             default_quota: DefaultQuota::default(),
+            scans: AtomicBool::new(false),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What was removed: it is listed, found again, and in the end forgotten.
 
+use super::availability_column;
 use super::document::{self, Document};
 use super::error::{CatalogError, Refusal};
 use super::job::Share;
@@ -161,6 +162,30 @@ impl Catalog {
                 Some(id) => document::by_id(connection, id),
                 None => Ok(None),
             }
+        })
+    }
+
+    /// Documents in the quarantine that are the versions of the files that
+    /// [`forget_trash`](Self::forget_trash) comes to next: of the next `limit` nodes.
+    pub fn quarantined_in_trash(
+        &self,
+        user_id: UserId,
+        root: NodeId,
+        limit: u32,
+    ) -> Reply<Vec<DocumentId>> {
+        self.look(Share::Of(user_id), move |connection| {
+            let Some(root) = removed(connection, user_id, root)? else { return Ok(Vec::new()) };
+            let (mut found, mut nodes) = (Vec::new(), 0);
+            leaves_first(connection, root, |row| {
+                if let Some(version) = row.version_id
+                    && availability_column::of(connection, version)?.is_quarantined()
+                {
+                    found.push(version);
+                }
+                nodes += 1;
+                Ok(nodes < limit.max(1))
+            })?;
+            Ok(found)
         })
     }
 

@@ -1,5 +1,6 @@
 //! The versions of a file: the document that it is now, and those that it was.
 
+use super::availability_column;
 use super::error::CatalogError;
 use super::job::Share;
 use super::locate::{Found, NodeRef, found};
@@ -62,7 +63,7 @@ impl Catalog {
             let mut versions = Vec::new();
             if let (Some(current), None) = (row.version_id, after) {
                 let sql = "SELECT document_id, user_id, filesize, blake3, created_at, mtime_ms, \
-                           NULL AS replaced_at FROM documents WHERE document_id = $1";
+                           availability, NULL AS replaced_at FROM documents WHERE document_id = $1";
                 let current = many(connection, sql, [current.to_i64()])?;
                 // A file that came again with the same bytes has the time of the last sending,
                 // which its node has.
@@ -77,7 +78,7 @@ impl Catalog {
             }
             let limit = limit - u32::from(!versions.is_empty());
             let sql = "SELECT documents.document_id, user_id, filesize, blake3, created_at, \
-                       mtime_ms, replaced_at FROM versions JOIN documents \
+                       mtime_ms, availability, replaced_at FROM versions JOIN documents \
                        ON documents.document_id = versions.document_id \
                        WHERE versions.node_id = $1 AND versions.document_id < $2 \
                        ORDER BY versions.document_id DESC LIMIT $3";
@@ -144,7 +145,12 @@ fn version(row: &Row<'_>) -> Result<FileVersion, CatalogError> {
     let filesize = row.get("filesize", FileSize::from_i64)?;
     let blake3 = row.get("blake3", |hash: [u8; 32]| Ok::<_, String>(FileHash::from_bytes(hash)))?;
     Ok(FileVersion {
-        version: NodeVersion { document_id, filesize, blake3 },
+        version: NodeVersion {
+            document_id,
+            filesize,
+            blake3,
+            availability: availability_column::of_row(&row)?,
+        },
         created_at: row.time("created_at")?,
         replaced_at: row.time_option("replaced_at")?,
         mtime: mtime(&row)?,

@@ -1,7 +1,9 @@
 //! Documents begin, and read back as they were written.
 
 use crate::fixture::{Fixture, at, id, path, refusal, size, user};
-use towline_state::catalog::{Bytes, Document, DurableOffset, Kept, NodeWish, OnConflict, Refusal};
+use towline_state::catalog::{
+    Availability, Bytes, Document, DurableOffset, Kept, NodeWish, OnConflict, Refusal,
+};
 use towline_state::{Catalog, CatalogError};
 use towline_types::SecondDigest;
 use towline_upload::Phase;
@@ -19,6 +21,7 @@ fn a_new_document_reads_back() {
         blake3: None,
         second_digest: SecondDigest::None,
         sha256: None,
+        availability: Availability::Available,
         phase: Phase::Uploading,
         on_conflict: OnConflict::Rename,
         chunk_size: Some(65536),

@@ -26,6 +26,7 @@ mod publishing;
 mod quotas;
 mod random_tree;
 mod replacing;
+mod scans;
 mod storage_failure;
 mod store;
 mod tidying;

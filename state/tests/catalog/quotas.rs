@@ -125,6 +125,8 @@ fn a_catalog_of_before_is_counted_once() {
              ALTER TABLE users DROP COLUMN quota_bytes; ALTER TABLE users DROP COLUMN quota_files; \
              ALTER TABLE users DROP COLUMN used_bytes; ALTER TABLE users DROP COLUMN used_files; \
              DROP TABLE joins; DROP TABLE cancellations; DROP TABLE descriptions; \
+             DROP TABLE jobs; DROP TABLE verdicts; DROP INDEX documents_held; \
+             ALTER TABLE documents DROP COLUMN availability; \
              DROP INDEX documents_ended; \
              DELETE FROM refinery_schema_history WHERE version >= 11;",
         )

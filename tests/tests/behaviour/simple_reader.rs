@@ -47,6 +47,7 @@ fn node(number: u64, kind: NodeKind, name: &str, size: Option<FileSize>) -> Node
         version: size.map(|_| DocumentId::MIN),
         size,
         blake3: None,
+        held: None,
         mtime_ms: None,
         mode: None,
         target: None,

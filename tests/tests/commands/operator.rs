@@ -3,12 +3,14 @@
 
 mod audit;
 mod check_config;
+mod clamd;
 mod confinement;
 mod expire;
 mod join;
 mod keys;
 mod lists;
 mod older_catalog;
+mod quarantine;
 mod quota;
 mod restore;
 mod status;

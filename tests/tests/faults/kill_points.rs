@@ -6,7 +6,8 @@ use std::path::Path;
 use towline_tests::disks::Disks;
 use towline_tests::is_long;
 use towline_tests::points::{
-    AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, STORE, SWEEP, TREE, WHOLE,
+    AT_THE_START, COPIED, ON_THE_WAY, OTHER_DOORS, RELAXED, RELEASE, SCAN, STORE, SWEEP, TREE,
+    WHOLE,
 };
 use towline_tests::process::{Ended, Launch, assert_calm};
 use towline_tests::scenario::{AllowedLoss, Scenario};
@@ -78,6 +79,8 @@ fn no_point_is_forgotten() {
         TREE,
         STORE,
         SWEEP,
+        SCAN,
+        RELEASE,
         OTHER_DOORS,
         ELSEWHERE,
     ];

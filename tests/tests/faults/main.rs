@@ -23,6 +23,7 @@ mod read_only;
 mod refused_place;
 mod relaxed;
 mod removed_folder;
+mod scan_kills;
 mod short_writes;
 mod slow_disk;
 mod table;

@@ -32,7 +32,9 @@ pub(super) fn key(spot: &Spot) -> String {
     match spot {
         Spot::Living(path) => path.to_string(),
         Spot::Trash(node) => format!(" trash/{node}"),
+        Spot::BelowTrash { root, below } => key_below(&key(&Spot::Trash(*root)), below),
         Spot::Version(document) => format!(" versions/{document}"),
+        Spot::Quarantine(document) => format!(" quarantine/{document}"),
     }
 }
 

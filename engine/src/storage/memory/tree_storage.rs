@@ -109,8 +109,9 @@ impl TreeStorage for MemoryStorage {
     fn delete_versions(&self, user: UserId, versions: &[DocumentId]) -> Result<(), StorageError> {
         self.0.latch.refuse_if_closed()?;
         let mut names = self.names();
-        for version in versions {
-            let key = key(&Spot::Version(*version));
+        let spots = |id: &DocumentId| [Spot::Version(*id), Spot::Quarantine(*id)];
+        for spot in versions.iter().flat_map(spots) {
+            let key = key(&spot);
             if let Some(file) = names.tree.get(user, &key).and_then(Node::file).cloned() {
                 names.tree.remove(user, &key);
                 self.give_back(&file);

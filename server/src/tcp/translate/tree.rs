@@ -1,7 +1,7 @@
 //! Requests about a user's files, folders and links, and the answers to them.
 
 use super::{bad_request, refuse_query};
-use crate::tcp::node::shown;
+use crate::tcp::node::{held, shown};
 use std::time::Duration;
 use towline_engine::{
     AuditAction, Command, DeltaRequest, ListFilter, ListRequest, NewLink, NodeAction, PlacedNode,
@@ -298,13 +298,14 @@ pub(crate) fn upload(upload: &UnfinishedUpload) -> UploadState {
 }
 
 fn version(version: &catalog::FileVersion, kept_for: Duration) -> Version {
-    let NodeVersion { document_id, filesize, blake3 } = version.version;
+    let NodeVersion { document_id, filesize, blake3, availability } = version.version;
     Version {
         version: document_id,
         size: filesize,
         blake3,
         created_at: version.created_at,
         mtime_ms: version.mtime,
+        held: held(availability),
         current: version.replaced_at.is_none(),
         keep_until: version.replaced_at.and_then(|replaced_at| kept_until(replaced_at, kept_for)),
     }

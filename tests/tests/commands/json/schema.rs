@@ -68,7 +68,17 @@ impl Schema {
         let section = section.split("\n## ").next().unwrap();
         let usage = table(section, "field of usage", &BTreeMap::new());
         let parts = BTreeMap::from([("usage", usage)]);
-        let known = ["status", "tokens", "key", "documents", "uploads", "usage", "trash", "verify"];
+        let known = [
+            "status",
+            "tokens",
+            "key",
+            "documents",
+            "uploads",
+            "quarantine",
+            "usage",
+            "trash",
+            "verify",
+        ];
         Self::of(section, &parts, &known)
     }
 

@@ -85,6 +85,7 @@ async fn each_figure_is_named_on_the_page_and_counts_what_it_says() {
 
     let mut on_page = named_on_the_page();
     assert!(on_page.remove("towline_audit_lines_lost_total"), "only with an audit log");
+    assert!(on_page.remove("towline_scans_total"), "only with a scanner");
     let named = events.iter().filter_map(|event| event["name"].as_str().map(str::to_owned));
     assert_eq!(named.collect::<BTreeSet<_>>(), on_page);
 }
