@@ -119,7 +119,9 @@ pub use quarantine::Held;
 pub use quota::{OwnLimit, OwnQuota, Quota, UserShare};
 pub use reply::Reply;
 pub use retention::Retention;
-pub use scan_jobs::{DEATHS_MAX, DeadWorkers, Death, JobKind, LeasedJob, NewLease, ScanRecord};
+pub use scan_jobs::{
+    DEATHS_MAX, DeadWorkers, Death, JobKind, LeasedJob, NewLease, OpenJobs, ScanRecord,
+};
 pub use shared::Counters;
 pub use store::Store;
 pub use tokens::{IssuedToken, Standing, TokenRow};

@@ -87,6 +87,15 @@ pub struct NewLease {
     pub scans: bool,
 }
 
+/// What there is of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenJobs {
+    /// A worker has one.
+    pub has_leases: bool,
+    /// A document waits for a scan.
+    pub has_scans: bool,
+}
+
 /// Workers that are dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadWorkers {
@@ -137,6 +146,20 @@ impl Catalog {
                        AND run_after <= $1 AND (kind <> 'scan' OR $2))";
             let mut statement = connection.prepare_cached(sql)?;
             Ok(statement.query_row(params![now.to_i64(), scans], |row| row.get(0))?)
+        })
+    }
+
+    /// Whether any worker has a job, and whether any document waits for a scan: where neither is so,
+    /// nothing has to be written to put the queue in order.
+    pub fn open_jobs(&self) -> Reply<OpenJobs> {
+        self.look(Share::Users, |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE lease IS NOT NULL), \
+                       EXISTS (SELECT 1 FROM jobs WHERE kind = 'scan') \
+                       OR EXISTS (SELECT 1 FROM documents WHERE availability = 'scanning')";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row([], |row| {
+                Ok(OpenJobs { has_leases: row.get(0)?, has_scans: row.get(1)? })
+            })?)
         })
     }
 
