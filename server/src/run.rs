@@ -217,7 +217,9 @@ impl Server {
         shared.engine.begin_shut_down();
         shared.stopping.cancel();
         let enough = Instant::now() + shared.timings.stop;
-        listening.join_all().await;
+        // A listener that has panicked is over, too. Its panic is in the log; the uploads still have to
+        // be paused in order.
+        while listening.join_next().await.is_some() {}
         shared.connections.close();
         // Connections close their sessions, which pause their uploads. The engine says so in the log
         // where they do not end in time: it waits for what they have left.
