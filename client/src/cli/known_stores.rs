@@ -2,7 +2,8 @@
 //! share a certificate, and a token is for one store.
 //!
 //! Each line of the file has an address, the key of the server there, and the store that it said it has
-//! when it took a token. A line for an address is what was true there last.
+//! when it took a token of that store. A line for an address is what was true there last. Any other line
+//! is left as it is.
 
 use super::config_folder::config_folder;
 use super::known_servers::KnownServers;
@@ -63,34 +64,39 @@ impl KnownStores {
         key: Fingerprint,
         store: Option<StoreId>,
     ) -> io::Result<()> {
-        let lines = self.lines()?;
+        let text = self.text()?;
         let address = server.to_string();
-        let known = lines.iter().find(|line| line.address == address);
+        let is_here = |line: &str| parsed(line).is_some_and(|line| line.address == address);
+        let known = text.lines().filter_map(parsed).find(|line| line.address == address);
         if known.map(|line| (line.key, line.store)) == store.map(|store| (key, store)) {
             return Ok(());
         }
-        let others = lines.iter().filter(|line| line.address != address);
-        let mut text: String =
-            others.map(|line| format!("{} {} {}\n", line.address, line.key, line.store)).collect();
+        // What is not understood may be a note of the person's, or of a later version.
+        let others = text.lines().filter(|line| !is_here(line));
+        let mut kept: String = others.map(|line| format!("{line}\n")).collect();
         if let Some(store) = store {
-            text += &format!("{address} {key} {store}\n");
+            kept += &format!("{address} {key} {store}\n");
         }
-        private_file::write(&self.path, &text)
+        private_file::write(&self.path, &kept)
     }
 
     fn lines(&self) -> io::Result<Vec<Line>> {
-        let text = match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            read => read?,
-        };
-        let parsed = |line: &str| {
-            let mut words = line.split(' ');
-            let address = words.next()?.to_owned();
-            let (key, store) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            Some(Line { address, key, store })
-        };
-        Ok(text.lines().filter_map(parsed).collect())
+        Ok(self.text()?.lines().filter_map(parsed).collect())
     }
+
+    fn text(&self) -> io::Result<String> {
+        match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
+    }
+}
+
+fn parsed(line: &str) -> Option<Line> {
+    let mut words = line.split(' ');
+    let address = words.next()?.to_owned();
+    let (key, store) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(Line { address, key, store })
 }
 
 /// What a person's machine knows of the servers with one key.
@@ -139,5 +145,20 @@ mod tests {
         stores.note(&nas, key, None);
         stores.note(&nas, key, None);
         assert!(!stores.has(&nas, key, store));
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = KnownStores { path: folder.path().join("known_stores") };
+        let nas = "nas:1".parse::<ServerAddress>().unwrap();
+        let key = Fingerprint::from_bytes([1; 32]);
+        let store: StoreId = "1".repeat(32).parse().unwrap();
+        let foreign = "# a note of the person's\nnas:1 SHA512:of-a-later-version\n";
+        fs::write(&stores.path, foreign).unwrap();
+        stores.note(&nas, key, Some(store));
+        assert!(stores.has(&nas, key, store));
+        stores.note(&nas, key, None);
+        assert_eq!(fs::read_to_string(&stores.path).unwrap(), foreign);
     }
 }
