@@ -2,8 +2,8 @@
 //! removed.
 //!
 //! The mark is what allows a removal, now or by a later start. It is written, and synced, after everything
-//! in the store has its name in the folder of the person, durably (P3); no folder is removed without it,
-//! whatever it is called. It goes last, so that a removal that a kill has cut off is finished by the next
+//! in the store has its name in the folder of the person, durably (P3); no folder with anything in it is
+//! removed without it, whatever it is called. It goes last, so that a removal that a kill has cut off is finished by the next
 //! start (P4).
 
 use crate::get::local_folder::LocalFolder;
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -97,7 +97,7 @@ impl Ended {
 }
 
 /// Removes what a kill has left of folders that were being removed: those that belong to the user, who
-/// alone can have changed them, and that are marked. Returns the paths of the others. Blocks.
+/// alone can have changed them, and that are marked or empty. Returns the paths of the others. Blocks.
 pub(super) fn remove_left(folder: &LocalFolder, user: u32) -> Vec<PathBuf> {
     let Ok(names) = names_in(folder.fd()) else { return Vec::new() };
     let mut others = Vec::new();
@@ -110,15 +110,30 @@ pub(super) fn remove_left(folder: &LocalFolder, user: u32) -> Vec<PathBuf> {
         };
         let is_own = rustix::fs::fstat(&left)
             .is_ok_and(|about| about.st_uid == user && about.st_mode & NOT_OWNER == 0);
+        if !is_own {
+            continue;
+        }
         let fd = rustix::fd::AsFd::as_fd(&left);
-        match is_own && is_marked(fd).unwrap_or(false) {
-            // What cannot be removed is tried again by the next start.
-            true => drop(remove(folder.fd(), &name, fd)),
-            false if is_own => others.push(folder.path().join(&name)),
-            false => {}
+        // What cannot be removed is tried again by the next start.
+        if is_marked(fd).unwrap_or(false) {
+            drop(remove(folder.fd(), &name, fd));
+        } else if is_empty(fd) {
+            // The mark was the last thing in it: a kill came then, or another process is about to remove
+            // the folder.
+            let _ = unlink(folder.fd(), &name, AtFlags::REMOVEDIR);
+        } else {
+            others.push(folder.path().join(&name));
         }
     }
     others
+}
+
+/// Whether nothing is in the open folder, or it was removed.
+fn is_empty(folder: BorrowedFd<'_>) -> bool {
+    match names_in(folder) {
+        Ok(mut names) => names.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 fn remove(around: BorrowedFd<'_>, name: &OsStr, marked: BorrowedFd<'_>) -> io::Result<()> {
@@ -128,16 +143,23 @@ fn remove(around: BorrowedFd<'_>, name: &OsStr, marked: BorrowedFd<'_>) -> io::R
     Ok(unlink(around, name, AtFlags::REMOVEDIR)?)
 }
 
-/// Removes everything in an open folder but the entry of that name. No link is followed.
+/// Removes everything in an open folder but the entry of that name. No link is followed. What is gone
+/// already, because two processes remove the same folder, is as good as removed.
 fn empty(folder: BorrowedFd<'_>, but: Option<&str>) -> io::Result<()> {
-    let names: Vec<_> = names_in(folder)?.collect::<Result<_, _>>()?;
+    let names = match names_in(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        names => names?.collect::<Result<Vec<_>, _>>()?,
+    };
     for name in names.iter().filter(|name| but.is_none_or(|but| *name != but)) {
         let about = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => continue,
             about => about?,
         };
         if FileType::from_raw_mode(about.st_mode) == FileType::Directory {
-            let inner = rustix::fs::openat(folder, name, OPEN_FOLDER, Mode::empty())?;
+            let inner = match rustix::fs::openat(folder, name, OPEN_FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                inner => inner?,
+            };
             empty(rustix::fd::AsFd::as_fd(&inner), None)?;
             unlink(folder, name, AtFlags::REMOVEDIR)?;
         } else {
@@ -147,7 +169,6 @@ fn empty(folder: BorrowedFd<'_>, but: Option<&str>) -> io::Result<()> {
     Ok(())
 }
 
-/// What is gone already is as good as removed.
 fn unlink(folder: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> Result<(), Errno> {
     match rustix::fs::unlinkat(folder, name, flags) {
         Err(Errno::NOENT) => Ok(()),
@@ -211,6 +232,42 @@ mod tests {
         assert_eq!(names(&dir), ["2", "3", "4"].map(|end| format!("{NAME}{end}")));
         assert_eq!(names(&outside), ["a"]);
         assert!(remove_left(&folder, user() + 1).is_empty(), "of another user");
+    }
+
+    /// A sitting that ends, and another one that starts in the same folder.
+    #[test]
+    fn two_that_remove_the_same_folder_are_both_done() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = private(home.path());
+        let name = format!("{NAME}1");
+        let path = home.path().join(&name);
+        let hidden = private(&path);
+        for number in 0..200 {
+            std::fs::create_dir_all(path.join(format!("store/{number}/inner"))).unwrap();
+            std::fs::write(path.join(format!("store/{number}/inner/a")), "a").unwrap();
+        }
+        mark(&hidden).unwrap();
+        let begin = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    begin.wait();
+                    remove(folder.fd(), name.as_ref(), hidden.fd()).unwrap();
+                });
+            }
+            begin.wait();
+            assert!(remove_left(&folder, user()).is_empty());
+        });
+        assert!(names(home.path()).is_empty());
+    }
+
+    #[test]
+    fn an_empty_folder_needs_no_mark() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = private(home.path());
+        private(&home.path().join(format!("{NAME}1")));
+        assert!(remove_left(&folder, user()).is_empty());
+        assert!(names(home.path()).is_empty());
     }
 
     #[test]
