@@ -41,6 +41,10 @@ use towline_types::{Name, NodeId, StoreId};
 /// How often it is asked what has arrived.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// The most pages that are landed between two looks at everything else: a sender that moves things without
+/// pause keeps neither a new line nor the end of the sitting away.
+const PAGES_BETWEEN_LOOKS: u32 = 4;
+
 /// With `--once`: how long a sender that has gone may take to come again, as one does whose connection
 /// was lost.
 const COMES_AGAIN: Duration = Duration::from_secs(5);
@@ -164,7 +168,8 @@ async fn last_look(
     }
     let mut arrivals = store.arrivals();
     receiving.not_landed.clear();
-    receiving.land_all(&mut arrivals, &CancellationToken::new()).await?;
+    // Nothing arrives any more, so there is an end.
+    while let Landed::Some = receiving.land(&mut arrivals, &CancellationToken::new()).await? {}
     let unfinished = arrivals.unfinished().await.map_err(of_server)?.len();
     drop(arrivals);
     // What it has is known. A store that does not close in good order is put in order by the next start.
@@ -200,6 +205,13 @@ fn left(place: &Place, not_landed: usize, unfinished: usize) -> Option<CliError>
         return Some(CliError::new(Exit::Resumable, message).advising(&place.goes_on(what)));
     }
     None
+}
+
+/// How much of what has arrived was landed.
+enum Landed {
+    All,
+    /// There may be more.
+    Some,
 }
 
 /// What is asked while the server serves.
@@ -264,8 +276,10 @@ impl Receiving {
             let is_complete = unfinished.is_empty();
             self.teller.show(unfinished);
             let handled = self.handled;
-            self.land_all(&mut follow.arrivals, cancel).await?;
-            let is_over = !is_sent_to && is_complete && self.handled == handled && handled > 0;
+            let landed = self.land(&mut follow.arrivals, cancel).await?;
+            let is_all = matches!(landed, Landed::All);
+            let is_new = !is_all || self.handled != handled;
+            let is_over = !is_sent_to && is_complete && !is_new && handled > 0;
             let is_gone = !is_sent_to && last_seen.elapsed() >= COMES_AGAIN;
             if follow.once && is_over && is_gone {
                 return Ok(Ended::Asked);
@@ -281,25 +295,30 @@ impl Receiving {
                 biased;
                 () = cancel.cancelled() => return Ok(Ended::Asked),
                 ended = &mut *serving => return Ok(Ended::ByItself(why(ended))),
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(INTERVAL), if is_all => {}
+                () = std::future::ready(()), if !is_all => {}
             }
         }
     }
 
-    /// Lands everything that has arrived; after a page no more where `cancel` says so. A page that was
-    /// not dealt with comes again.
-    async fn land_all(
+    /// Lands what has arrived, some pages of it; after a page no more where `cancel` says so. A page that
+    /// was not dealt with comes again.
+    async fn land(
         &mut self,
         arrivals: &mut Arrivals,
         cancel: &CancellationToken,
-    ) -> Result<(), CliError> {
-        while !cancel.is_cancelled()
-            && let Some(page) = arrivals.page().await.map_err(of_server)?
-        {
+    ) -> Result<Landed, CliError> {
+        for _ in 0..PAGES_BETWEEN_LOOKS {
+            if cancel.is_cancelled() {
+                break;
+            }
+            let Some(page) = arrivals.page().await.map_err(of_server)? else {
+                return Ok(Landed::All);
+            };
             let mut outcomes = Vec::new();
             for thing in &page.things {
                 if !self.landing.is_done(thing) {
-                    outcomes.extend(self.land(arrivals, &page, thing).await);
+                    outcomes.extend(self.land_one(arrivals, &page, thing).await);
                 }
             }
             block_in_place(|| self.landing.keep()).map_err(|error| {
@@ -313,12 +332,12 @@ impl Receiving {
             }
             arrivals.taken(&page);
         }
-        Ok(())
+        Ok(Landed::Some)
     }
 
     /// What became of the thing, and what its sender calls it; nothing where it could not land, which
     /// is told.
-    async fn land(
+    async fn land_one(
         &mut self,
         arrivals: &Arrivals,
         page: &Page,
