@@ -183,15 +183,19 @@ fn beneath(
 mod tests {
     use super::*;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::Write as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
 
     /// Only the thread that is confined is; the test goes on beside it.
     fn confined<T: Send>(confinement: &Confinement, work: impl FnOnce() -> T + Send) -> Option<T> {
-        let confine = || {
-            let confined = confinement.apply();
-            confined.inspect_err(|why| eprintln!("skipped: {why}")).is_ok().then(work)
+        let test = std::thread::current();
+        let skipped = |why: &NotConfined| {
+            let test = test.name().unwrap_or("a test");
+            // Past the test harness, which hides what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "\nSKIPPED, not passed: {test}: {why}");
         };
+        let confine = || confinement.apply().inspect_err(skipped).is_ok().then(work);
         std::thread::scope(|scope| scope.spawn(confine).join().unwrap())
     }
 

@@ -5,15 +5,16 @@ mod places;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 use tempfile::TempDir;
 use tokio::process::Command;
 use towline_tests::cli_fixture::{CliFixture, Outcome, Run, run};
 use towline_tests::process::towline;
 use towline_tests::site::Site;
 use towline_tests::test_file::{BLOCK, TestFile};
+use towline_tests::volume::skipped;
 
 /// A person who receives, and a folder for what comes.
 struct Receiver {
@@ -269,17 +270,44 @@ async fn what_was_stored_before_a_kill_lands_at_the_next_start_and_once() {
     assert_eq!(names_in(&receiver.path("d")).len(), files.len(), "nothing is here twice");
 }
 
-/// Nothing can be made in the folder, or something can again. Returns whether the system can do that.
-fn set_closed(folder: &Path, is_closed: bool) -> bool {
+/// A folder in which nothing can be made, until this is dropped: a test that fails leaves none that
+/// cannot be removed.
+struct Closed(PathBuf);
+
+impl Closed {
+    /// Nothing where the system cannot do that, which is printed.
+    fn make(folder: PathBuf) -> Option<Self> {
+        match set_closed(&folder, true) {
+            Ok(()) => Some(Self(folder)),
+            Err(why) => {
+                skipped(&format!("no folder can be closed to root here: {why}"));
+                None
+            }
+        }
+    }
+
+    fn open(self) {
+        set_closed(&self.0, false).unwrap();
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let _ = set_closed(&self.0, false);
+    }
+}
+
+/// Nothing can be made in the folder, or something can again.
+fn set_closed(folder: &Path, is_closed: bool) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         let mode = if is_closed { 0o500 } else { 0o700 };
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
-        return true;
+        return fs::set_permissions(folder, fs::Permissions::from_mode(mode));
     }
     // Root may write everywhere else.
     let flag = if is_closed { "+i" } else { "-i" };
-    let changed = std::process::Command::new("chattr").arg(flag).arg(folder).status();
-    changed.is_ok_and(|status| status.success())
+    let changed = std::process::Command::new("chattr").arg(flag).arg(folder).output()?;
+    let said = String::from_utf8_lossy(&changed.stderr).trim().to_owned();
+    changed.status.success().then_some(()).ok_or_else(|| io::Error::other(said))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,14 +319,12 @@ async fn what_can_not_land_is_told_and_kept_and_lands_later() {
     let (mut sitting, line) = receiver.sit(&cli, &["--once"]).await;
     sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
     sitting.until(has_landed("d/a")).await;
-    if !set_closed(&receiver.path("d"), true) {
-        return eprintln!("skipped: no folder can be closed to root here");
-    }
+    let Some(closed) = Closed::make(receiver.path("d")) else { return };
     cli.write("d/b", &file);
     sent(&cli, "home", &["put", "d", "--to", &line]).await.assert_done();
     // It counts for `--once`, although it could not land.
     let ended = sitting.end().await;
-    assert!(set_closed(&receiver.path("d"), false));
+    closed.open();
     ended.assert_code(1);
     for text in ["d/b has arrived whole and gets no name", "arrived whole and without a name in"] {
         assert!(ended.err.contains(text), "{text}: {ended:?}");
