@@ -244,8 +244,10 @@ impl Client {
                 opened => opened?,
             };
             let store = opened.welcome().server_id;
-            if matches!(self.route.security(), Security::Key(_)) {
-                self.others.note(self.route.server(), store).await;
+            if matches!(self.route.security(), Security::Key(_))
+                && let Some(proven) = self.proven(store)
+            {
+                self.others.note(self.route.server(), proven).await;
             }
             if self.expected.is_some() && store.is_some() && self.expected != store {
                 let server = self.known.address.clone();
@@ -260,6 +262,16 @@ impl Client {
             self.connection = Some(opened);
         }
         self.connection.as_mut().ok_or_else(|| AttemptEnd::Lost(String::new()))
+    }
+
+    /// What is to be noted of an address whose server has taken the token and says that it has that
+    /// store; nothing where the token does not tell which store it is for.
+    ///
+    /// A server may say of itself whatever it likes. That it has the store of the token is believed:
+    /// it has that token by now. Where it says that it has another one, no store is known there.
+    fn proven(&self, said: Option<StoreId>) -> Option<Option<StoreId>> {
+        let store = self.shown.store()?;
+        Some(said.filter(|said| *said == store))
     }
 
     /// Remembers which store has answered. A command of several files needs it in the list, in

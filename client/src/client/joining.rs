@@ -13,7 +13,7 @@ pub struct Joined {
     pub token: Token,
     /// The name of the user that the client is from now on.
     pub user: String,
-    /// The store that the server says it has.
+    /// The store that the server says it has, where the token says the same.
     pub store: Option<StoreId>,
 }
 
@@ -36,6 +36,7 @@ impl Client {
         let bad = || Failure::Protocol("a welcome without a token".to_owned());
         let token = welcome.token.as_deref().map(Token::new).ok_or_else(bad)?;
         let token = token.map_err(|_| bad())?;
-        Ok(Joined { token, user: welcome.user, store: welcome.server_id })
+        let store = welcome.server_id.filter(|store| token.store() == Some(*store));
+        Ok(Joined { token, user: welcome.user, store })
     }
 }

@@ -35,9 +35,9 @@ impl Client {
                     continue;
                 }
             };
-            let answered = opened.welcome().server_id;
-            if answered != Some(store) {
-                self.others.note(&address, answered).await;
+            if opened.welcome().server_id != Some(store) {
+                // Which other store it has, nothing proves.
+                self.others.note(&address, None).await;
                 continue;
             }
             self.moved = Some(moved(self.route.server(), route.server()));

@@ -20,7 +20,8 @@ pub trait KnownAddresses: Send + Sync {
     /// It is asked each time, because a person may add an address while a command waits.
     fn of_store(&self, store: StoreId) -> Vec<ServerAddress>;
 
-    /// That store has answered at that address; with `None`, a server that does not take the token.
+    /// A server at that address has taken a token of that store, and says that it has this store; with
+    /// `None`, a server has answered that is none of this store.
     fn answered(&self, server: &ServerAddress, store: Option<StoreId>);
 }
 
@@ -57,8 +58,8 @@ impl OtherAddresses {
         others.take(ADDRESSES_MAX).collect()
     }
 
-    /// Notes which store has answered at that address; with `None`, that a server there does not take
-    /// the token.
+    /// Notes the store whose token was taken at that address; with `None`, that the server there is none
+    /// of the token's store.
     ///
     /// Cancel-safe: what was not noted is noted by the next connection.
     pub(crate) async fn note(&mut self, server: &ServerAddress, store: Option<StoreId>) {

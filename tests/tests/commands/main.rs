@@ -5,6 +5,7 @@
 
 mod changed;
 mod choose;
+mod claimed_store;
 mod cuts;
 mod damage;
 mod demo;
