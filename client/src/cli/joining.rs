@@ -46,8 +46,14 @@ pub(super) fn join(line: &JoinLine) -> Result<JoinedServer, CliError> {
     let token_file = folder.join(file_name(line));
     remove_old(&folder);
     if std::fs::metadata(&token_file).is_ok_and(|about| about.len() > 0) {
-        let address = answering(line, addresses)?;
-        remember(&address, line)?;
+        let address = match answering(line, addresses)? {
+            Answering::Proven(address) => {
+                remember(&address, line)?;
+                address
+            }
+            // No key is remembered for an address that has not shown it.
+            Answering::Nobody(first) => first,
+        };
         return Ok(JoinedServer { address, token_file });
     }
     // The secret is good once: it is not used where the token could not be kept.
@@ -131,9 +137,16 @@ fn remember(address: &ServerAddress, line: &JoinLine) -> Result<(), CliError> {
     })
 }
 
+/// Where the server of a line is looked for.
+enum Answering {
+    /// A server there has proved that it has the key of the line.
+    Proven(ServerAddress),
+    /// No address has proved that. The first one is where the command waits for the server.
+    Nobody(ServerAddress),
+}
+
 /// The first address at which the server of the line answers. Nothing but the beginning of TLS is sent.
-/// Where there is no such address it is the first one: the command waits for the server there.
-fn answering(line: &JoinLine, addresses: Vec<ServerAddress>) -> Result<ServerAddress, CliError> {
+fn answering(line: &JoinLine, addresses: Vec<ServerAddress>) -> Result<Answering, CliError> {
     let mut addresses = addresses.into_iter();
     let Some(first) = addresses.next() else {
         return Err(CliError::usage("the line has no address"));
@@ -142,10 +155,10 @@ fn answering(line: &JoinLine, addresses: Vec<ServerAddress>) -> Result<ServerAdd
         let client = Client::without_token(address.clone());
         let mut client = client.security(Security::UnknownKey);
         if block_on(client.key_of_server())?.is_ok_and(|key| key == line.fingerprint) {
-            return Ok(address);
+            return Ok(Answering::Proven(address));
         }
     }
-    Ok(first)
+    Ok(Answering::Nobody(first))
 }
 
 /// Tokens of lines that were used long ago have expired.

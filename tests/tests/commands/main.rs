@@ -19,6 +19,7 @@ mod get_sources;
 mod get_under_new_name;
 mod http_ports;
 mod jobs;
+mod joined_token;
 mod json;
 mod kills;
 mod login;

@@ -27,6 +27,7 @@ pub(in crate::cli) fn security(
     server: &ServerAddress,
     credential: &Credential,
 ) -> Result<Security, CliError> {
+    refuse_unproven(connect, credential)?;
     if connect.plaintext {
         return Ok(Security::Plaintext);
     }
@@ -88,6 +89,24 @@ pub(in crate::cli) fn security(
         ));
     }
     Ok(Security::Key(key))
+}
+
+/// Refuses the options by which a token would go to a server that has not proved to be the one that the
+/// token is for.
+fn refuse_unproven(connect: &ConnectArgs, credential: &Credential) -> Result<(), CliError> {
+    let Some(key) = credential.key else { return Ok(()) };
+    let advice = if connect.plaintext {
+        "omit --plaintext: the connection is encrypted then, and the server is recognised by its key"
+    } else if connect.fingerprint.is_some_and(|typed| typed != key) {
+        "omit --fingerprint; if the server has another key by now, ask its operator for a new line \
+         (towlined join --user NAME), and run the same `towline put` again with --to and that line"
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "the token is for the server with the key {key} alone; nothing was sent, not even the token"
+    );
+    Err(CliError::new(Exit::Refused, message).advising(advice))
 }
 
 /// The client, protected in that way. Where it recognises the server by its key, it also finds it at
