@@ -1,20 +1,34 @@
 //! Whether a group is one user's alone: with a umask of 002 the folders of many systems may be written by
 //! such a group, which gives no other user a right.
 //!
-//! Only the files of this machine are asked. A group or a user that another service knows (LDAP, NIS) is
-//! not in them, and then the group is not known to be private.
+//! Only the files of this machine are asked. A group or a user that another service knows (LDAP, NIS, sssd)
+//! is not in them: where the machine asks such a service, no group is known to be private.
 
 #[cfg(target_os = "linux")]
 use crate::get::held_path::held_path;
 use rustix::fd::BorrowedFd;
 use std::fs;
+use std::io::ErrorKind;
 
 /// What a folder has where other users have rights of their own, which its mode does not tell.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
+/// Where the system says which services know users and groups.
+const SERVICES: &str = "/etc/nsswitch.conf";
+
+/// The services that know nobody besides those two files, as far as members of a person's group go:
+/// `systemd` has users that the system makes for its own services.
+const OF_FILES: [&str; 3] = ["files", "compat", "systemd"];
+
 /// Whether that group gives nobody but that user a right to the open folder.
 pub(super) fn is_private(folder: BorrowedFd<'_>, group: u32, user: u32) -> bool {
     let read = fs::read_to_string;
+    match read(SERVICES) {
+        Ok(services) if asks_files_alone(&services) => {}
+        // The system has no such services, or its usual ones.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        _ => return false,
+    }
     let (Ok(users), Ok(groups)) = (read("/etc/passwd"), read("/etc/group")) else { return false };
     has_one_member(&users, &groups, group, user) && !has_access_list(folder)
 }
@@ -34,6 +48,23 @@ fn has_access_list(folder: BorrowedFd<'_>) -> bool {
         let _ = (folder, ACCESS_LIST);
         false
     }
+}
+
+/// Whether users, groups and the groups of a user come from the files of this machine alone.
+fn asks_files_alone(services: &str) -> bool {
+    let lines = services.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.filter_map(|line| line.split_once(':')).all(|(database, services)| {
+        // `[NOTFOUND=return]` between two services says when the next one is asked.
+        let services = services.replace('[', " [").replace(']', "] ");
+        let mut is_action = false;
+        let mut named = services.split_whitespace().filter(|word| {
+            let is_service = !is_action && !word.starts_with('[');
+            is_action = !is_service && !word.ends_with(']');
+            is_service
+        });
+        !matches!(database.trim(), "passwd" | "group" | "initgroups")
+            || named.all(|service| OF_FILES.contains(&service))
+    })
 }
 
 /// Whether `user` is in the group, and no other user is: neither by the user's own line nor by that of the
@@ -111,5 +142,23 @@ mod tests {
         assert!(!has_one_member(USERS, &more, 1000, 1000));
         assert!(!has_one_member(&format!("{USERS}+::::::\n"), GROUPS, 1000, 1000));
         assert!(!has_one_member("", "", 0, 0));
+    }
+
+    #[test]
+    fn no_group_is_private_where_another_service_knows_users() {
+        for (services, alone) in [
+            ("", true),
+            ("passwd: files\ngroup:\tfiles systemd\nhosts: files dns\n", true),
+            ("passwd: compat [NOTFOUND=return] files\n", true),
+            ("group: files [SUCCESS=merge  NOTFOUND=continue] systemd # sss\n", true),
+            ("# passwd: sss\n", true),
+            ("passwd: files sss\ngroup: files\n", false),
+            ("passwd: files\ngroup: files[SUCCESS=merge]sss\n", false),
+            ("passwd:files ldap\n", false),
+            (" group : nis files\n", false),
+            ("initgroups: winbind\n", false),
+        ] {
+            assert_eq!(asks_files_alone(services), alone, "{services:?}");
+        }
     }
 }
