@@ -196,7 +196,7 @@ impl Engine {
         runtime: &Handle,
         storage: impl FnOnce(&FolderLock, &mut EngineConfig) -> Arc<dyn Storage>,
     ) -> Result<Self, OpenError> {
-        let shared = put_in_order(config, storage)?;
+        let shared = put_in_order(config, Scans::AsConfigured, storage)?;
         let tasks = vec![
             runtime.spawn(checkpoint::run(Arc::clone(&shared))),
             runtime.spawn(deferred::run(Arc::clone(&shared))),
@@ -405,10 +405,20 @@ impl Engine {
     }
 }
 
+/// Whether documents that are completed while a store is put in order wait for a scan.
+enum Scans {
+    /// Where a scanner is configured.
+    AsConfigured,
+    /// Where the store has had one: a command that works without a server knows of no scanner, and
+    /// must not give out what a server would scan.
+    AsBefore,
+}
+
 /// Opens the data folder and puts in order what an earlier run left (P4). Nothing runs in the
 /// background yet. Blocks.
 fn put_in_order(
     mut config: EngineConfig,
+    scans: Scans,
     storage: impl FnOnce(&FolderLock, &mut EngineConfig) -> Arc<dyn Storage>,
 ) -> Result<Arc<Shared>, OpenError> {
     // Before anything is made: a disk that is not mounted must not become a store (P1).
@@ -430,7 +440,11 @@ fn put_in_order(
     let buffers = BufferPool::new(config.limits.buffers);
     let catalog = Catalog::open(folder.catalog_path())?;
     catalog.set_default_quota(config.limits.quota);
-    catalog.scan_what_completes(config.scanning.is_some());
+    let scans = match scans {
+        Scans::AsConfigured => config.scanning.is_some(),
+        Scans::AsBefore => catalog.has_scanned().wait()?,
+    };
+    catalog.scan_what_completes(scans);
     let shared = Arc::new(Shared {
         catalog,
         storage,
@@ -475,7 +489,7 @@ fn put_in_order(
 /// new store is made. The caller ends the work with [`close`]. Blocks.
 pub(crate) fn open_for_work(mut config: EngineConfig) -> Result<Arc<Shared>, OpenError> {
     config.require_store = true;
-    put_in_order(config, disk_storage)
+    put_in_order(config, Scans::AsBefore, disk_storage)
 }
 
 /// The data folder as the store of its documents. Where its disk cannot defer a sync,

@@ -16,7 +16,8 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 use towline_state::CatalogError;
 use towline_state::catalog::{
-    Availability, Document, Kept, LeasedJob, Refusal, ScanOutcome, ScanRecord, ScanVerdict,
+    Availability, DeadWorkers, Document, Kept, LeasedJob, Refusal, ScanOutcome, ScanRecord,
+    ScanVerdict,
 };
 use towline_types::block::{BLOCK_SIZE_BYTES, BlockHasher};
 use towline_types::file_hash::FileHasher;
@@ -55,6 +56,7 @@ pub(super) fn scan(shared: &Shared, scanning: &Scanning, job: LeasedJob) -> Resu
         ScanResult::Clean => (ScanOutcome::Clean, None),
         ScanResult::Infected { threat } => (ScanOutcome::Infected, Some(threat)),
         ScanResult::Unscannable { reason } => (ScanOutcome::Unscannable, Some(reason)),
+        ScanResult::Retry { .. } if Instant::now() >= deadline => return out_of_time(shared, job),
         ScanResult::Retry { reason } => return retry(shared, job, reason),
     };
     // What a scanner calls clean has to be the file that was uploaded, to its last byte.
@@ -125,6 +127,23 @@ fn record_verdict(shared: &Shared, job: LeasedJob, record: ScanRecord) -> Result
     isolation::tell(shared, &document, &verdict);
     shared.notifier.raise(document.user_id);
     moved
+}
+
+/// A scan that takes all its time counts as a dead worker: it must not take the worker from the
+/// documents of others for ever (P6).
+fn out_of_time(shared: &Shared, job: LeasedJob) -> Result<(), Error> {
+    let now = shared.clock().now();
+    let again = now.plus(wait_before(job.attempts, jitter(job)));
+    let died = shared.catalog.workers_died(DeadWorkers::Of(job.lease), again, now).wait()?;
+    let is_last = died.iter().any(|death| death.is_last);
+    tracing::warn!(
+        document = %job.document_id, user = %job.user_id, is_last,
+        "the scan of a document took too long; it is not given out"
+    );
+    if is_last {
+        shared.notifier.raise(job.user_id);
+    }
+    Ok(())
 }
 
 fn retry(shared: &Shared, job: LeasedJob, reason: String) -> Result<(), Error> {

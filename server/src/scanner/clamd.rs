@@ -159,14 +159,28 @@ fn meaning(answer: &str) -> ScanResult {
         return ScanResult::Clean;
     }
     if let Some(threat) = said.strip_suffix(" FOUND") {
+        if NOT_LOOKED_THROUGH.iter().any(|prefix| threat.starts_with(prefix)) {
+            return ScanResult::Unscannable { reason: format!("clamd says: {threat}") };
+        }
         return ScanResult::Infected { threat: threat.to_owned() };
     }
-    if let Some(reason) = said.strip_suffix("ERROR") {
+    if let Some(reason) = said.strip_suffix("ERROR")
+        && reason.starts_with(TOO_LONG)
+    {
         let reason = reason.trim().trim_end_matches('.').to_owned();
         return ScanResult::Unscannable { reason: format!("clamd says: {reason}") };
     }
+    // Every other error may be one of clamd and not of the document: no room in its temporary
+    // folder, no memory. It says the same of all documents then.
     ScanResult::retry(format!("clamd has said {said:?}"))
 }
+
+/// What clamd says of a document that is longer than its `StreamMaxLength`.
+const TOO_LONG: &str = "INSTREAM size limit exceeded";
+
+/// What clamd says of documents that it has not looked through to their end, where it is told to
+/// say so (`AlertExceedsMax`, `AlertEncrypted`).
+const NOT_LOOKED_THROUGH: [&str; 2] = ["Heuristics.Limits.Exceeded", "Heuristics.Encrypted"];
 
 /// A socket on which no call takes longer than a moment, so that the end of a scan is seen.
 fn ready(socket: Socket) -> io::Result<Socket> {
@@ -261,10 +275,22 @@ mod tests {
         assert_eq!(meaning("stream: OK"), ScanResult::Clean);
         let threat = "Win.Test.EICAR_HDB-1".to_owned();
         assert_eq!(meaning("stream: Win.Test.EICAR_HDB-1 FOUND"), ScanResult::Infected { threat });
-        for error in ["INSTREAM size limit exceeded. ERROR", "stream: Can't read file ERROR"] {
-            assert!(matches!(meaning(error), ScanResult::Unscannable { .. }), "{error}");
+        for limit in [
+            "INSTREAM size limit exceeded. ERROR",
+            "stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND",
+            "stream: Heuristics.Encrypted.Zip FOUND",
+        ] {
+            assert!(matches!(meaning(limit), ScanResult::Unscannable { .. }), "{limit}");
         }
-        for other in ["stream: ", "stream: OK.", "UNKNOWN COMMAND", "NOT OK", "stream: x: OK"] {
+        for other in [
+            "stream: Can't read file ERROR",
+            "stream: Can't allocate memory ERROR",
+            "stream: ",
+            "stream: OK.",
+            "UNKNOWN COMMAND",
+            "NOT OK",
+            "stream: x: OK",
+        ] {
             assert!(matches!(meaning(other), ScanResult::Retry { .. }), "{other}");
         }
     }

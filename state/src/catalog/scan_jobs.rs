@@ -139,6 +139,14 @@ impl Catalog {
         self.shared.scans.store(scans, Ordering::Relaxed);
     }
 
+    /// Whether documents of this store were scanned, or wait for it.
+    pub fn has_scanned(&self) -> Reply<bool> {
+        self.look(Share::Users, |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM verdicts) OR EXISTS (SELECT 1 FROM jobs)";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+    }
+
     /// Whether there is a job that can be taken now.
     pub fn has_due_jobs(&self, scans: bool, now: Timestamp) -> Reply<bool> {
         self.look(Share::Users, move |connection| {
@@ -240,7 +248,7 @@ impl Catalog {
             for (job, deaths) in found {
                 let is_last = deaths >= DEATHS_MAX;
                 if is_last {
-                    let why = format!("{deaths} workers have died at it");
+                    let why = format!("{deaths} workers have died at it, or had no time left");
                     give_up(connection, &shared.folders, job, why, now)?;
                 } else {
                     let sql = "UPDATE jobs SET lease = NULL, lease_until = NULL, deaths = $1, \
@@ -292,7 +300,7 @@ impl Catalog {
     pub fn queue_forgotten_scans(&self, limit: u32, now: Timestamp) -> Reply<u64> {
         self.write(move |connection| {
             let sql = "INSERT INTO jobs (document_id, user_id, kind, run_after, created_at) \
-                       SELECT document_id, user_id, 'scan', $1, $1 FROM documents \
+                       SELECT document_id, user_id, 'scan', 0, $1 FROM documents \
                        WHERE availability = 'scanning' AND NOT EXISTS (SELECT 1 FROM jobs \
                        WHERE jobs.document_id = documents.document_id) LIMIT $2";
             let queued = connection.prepare_cached(sql)?.execute(params![now.to_i64(), limit])?;
@@ -413,7 +421,8 @@ fn give_up(
     }
 }
 
-/// Puts a job about a document into the queue, in the place of another one about it.
+/// Puts a job about a document into the queue, in the place of another one about it. It is due at
+/// once, whatever the clock says later.
 pub(super) fn enqueue(
     connection: &Connection,
     document_id: DocumentId,
@@ -422,7 +431,7 @@ pub(super) fn enqueue(
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     let sql = "INSERT INTO jobs (document_id, user_id, kind, run_after, created_at) \
-               VALUES ($1, $2, $3, $4, $4) ON CONFLICT (document_id) DO UPDATE SET \
+               VALUES ($1, $2, $3, 0, $4) ON CONFLICT (document_id) DO UPDATE SET \
                kind = excluded.kind, run_after = excluded.run_after, attempts = 0, deaths = 0, \
                lease = NULL, lease_until = NULL, last_error = NULL";
     connection.prepare_cached(sql)?.execute(params![

@@ -249,7 +249,7 @@ async fn a_document_at_which_two_workers_die_has_failed_and_others_go_on() {
     let id = put(&client, "poison", b"poison").await;
     let why = until(&client, id, "FAILED").await;
     assert_eq!(stub.asked(), 2);
-    assert_eq!(why["reason"], "2 workers have died at it");
+    assert_eq!(why["reason"], "2 workers have died at it, or had no time left");
     refused_by_both(&server, &client, id, (403, "unscanned", Code::Unscanned)).await;
     stub.now(Mood::Works);
     let other = put(&client, "other", b"other").await;
