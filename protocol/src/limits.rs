@@ -82,6 +82,12 @@ pub const DELTA_ITEMS_DEFAULT: u32 = 500;
 /// routers begin to forget silent connections.
 pub const DELTA_WAIT_MS_MAX: u32 = 55_000;
 
+/// How long a link is good where `download_url` does not say, in seconds.
+pub const LINK_SECONDS_DEFAULT: u64 = 3600;
+
+/// The longest time that `download_url` may ask for, in seconds: 30 days.
+pub const LINK_SECONDS_MAX: u64 = 30 * 24 * 3600;
+
 /// The text with which the next request continues a long answer, as it stands in JSON. A server
 /// may write the whole place of the last entry into it.
 pub const CURSOR_BYTES_MAX: usize = 8 << 10;

@@ -2,12 +2,14 @@
 //! later server may say more to an earlier client.
 
 mod changes;
+mod download_url;
 mod read;
 mod receipts;
 mod tree;
 mod uploads;
 
 pub use changes::{Change, ChangeNotice, Delta, DeltaEnd, Operation, Part};
+pub use download_url::DownloadUrl;
 pub use read::{Read, ReadBegin, ReadEnd, True};
 pub use receipts::{ReceiptKey, ReceiptSignature};
 pub use tree::{Listing, NodeAnswer, Version, Versions};
@@ -92,6 +94,9 @@ pub enum Reply {
     /// Bytes of a file come, or have come.
     #[serde(rename = "read")]
     Read(Read),
+    /// The address at which others fetch a document.
+    #[serde(rename = "download_url")]
+    DownloadUrl(DownloadUrl),
     /// What has changed.
     #[serde(rename = "delta")]
     Delta(Delta),
@@ -375,6 +380,7 @@ impl Reply {
             | Self::Restore(m) => m.channel,
             Self::Versions(m) => m.channel,
             Self::Read(m) => m.channel(),
+            Self::DownloadUrl(m) => m.channel,
             Self::Delta(m) => m.channel,
             Self::Change(m) => m.channel,
             Self::Receipts(m) => m.channel,

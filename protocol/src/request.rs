@@ -1,11 +1,13 @@
 //! What a client asks of a server.
 
 mod changes;
+mod download_url;
 mod read;
 mod receipts;
 mod tree;
 
 pub use changes::{Delta, Watch};
+pub use download_url::DownloadUrl;
 pub use read::{Read, ReadTarget};
 pub use receipts::Receipts;
 pub use tree::{
@@ -125,6 +127,8 @@ requests! {
     Versions(Versions) "versions",
     /// Bytes of a file.
     Read(Read) "read",
+    /// At which address do others fetch this document?
+    DownloadUrl(DownloadUrl) "download_url",
     /// What has changed?
     Delta(Delta) "delta",
     /// Says from now on that something has changed.

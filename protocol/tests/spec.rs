@@ -178,7 +178,9 @@ fn its_node_and_its_change_have_the_fields_of_the_code() {
 #[test]
 fn each_chapter_about_nodes_has_all_fields_of_its_request() {
     let all = table("request", "field");
-    for request in ["list", "mkdir", "link", "move", "remove", "restore", "read", "delta"] {
+    for request in
+        ["list", "mkdir", "link", "move", "remove", "restore", "read", "delta", "download_url"]
+    {
         let heading =
             if request == "read" { "\n## 12. Reading\n" } else { &format!("\n### {request}\n") };
         let (_, chapter) = SPEC.split_once(heading).expect("a chapter for each");
@@ -208,7 +210,8 @@ fn its_limits_are_the_constants() {
         CONTROL_BYTES_MAX HELLO_BYTES_MAX MESSAGE_BYTES_MAX TOKEN_BYTES_MAX JSON_DEPTH_MAX
         BLOCK_LIST_VALUES_MAX FRAME_BYTES_MAX WITHDRAW_RANGES_MAX CHANNELS_MAX FRAME_STRETCH_BYTES
         READ_BYTES_MAX READS_MAX LIST_ENTRIES_MAX LIST_ENTRIES_DEFAULT DELTA_ITEMS_MAX
-        DELTA_ITEMS_DEFAULT DELTA_WAIT_MS_MAX CURSOR_BYTES_MAX;
+        DELTA_ITEMS_DEFAULT DELTA_WAIT_MS_MAX LINK_SECONDS_DEFAULT LINK_SECONDS_MAX
+        CURSOR_BYTES_MAX;
         file_limits: NAME_BYTES FOLDER_DEPTH PATH_BYTES OPEN_BLOCKS_MAX WRITERS_MAX
         LINK_TARGET_BYTES;
     ]
@@ -268,6 +271,7 @@ fn fields_in_the_code() -> Vec<[String; 3]> {
         include_str!("../src/request.rs"),
         include_str!("../src/request/tree.rs"),
         include_str!("../src/request/read.rs"),
+        include_str!("../src/request/download_url.rs"),
         include_str!("../src/request/changes.rs"),
         include_str!("../src/request/receipts.rs"),
     ]
@@ -346,6 +350,7 @@ fn a_request_takes_its_fields_and_no_others() {
         ("offset", "3"),
         ("lease", "9"),
         ("ranges", "[[0,1]]"),
+        ("expires_in", "604800"),
     ]);
     let rows = table("request", "field");
     for request in actions(messages("→ ")) {

@@ -117,6 +117,11 @@ impl Access {
         self.identity.user
     }
 
+    /// What the token says that counts now.
+    pub(crate) const fn identity(&self) -> Identity {
+        self.identity
+    }
+
     /// Goes on with another token of the same user, which was found valid a moment ago.
     pub(crate) fn renew_with(&mut self, identity: Identity) {
         self.identity = identity;

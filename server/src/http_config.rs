@@ -1,5 +1,5 @@
-//! What the HTTP door is told before it opens: pages of which other origins may use it, and which
-//! proxies speak for others.
+//! What the HTTP door is told before it opens: pages of which other origins may use it, which proxies
+//! speak for others, and at which address clients reach it.
 
 use ipnet::IpNet;
 use std::fmt;
@@ -13,6 +13,18 @@ pub struct HttpConfig {
     pub origins: AllowedOrigins,
     /// Proxies that say for whom they speak.
     pub proxies: TrustedProxies,
+    /// The address at which clients reach the door, where the operator says it: the host of a
+    /// request, or of a connection of frames, may be known on this side of a proxy alone.
+    pub url: Option<HttpUrl>,
+}
+
+/// Where HTTP is served, as clients of the TCP door are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HttpAt {
+    /// At the port of the TCP door.
+    SamePort,
+    /// At this port.
+    OwnPort(u16),
 }
 
 /// Of which origins pages may use the door from a browser. The server's own pages always may.
@@ -78,20 +90,47 @@ impl FromStr for OriginArgument {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let bad = || BadOrigin(text.to_owned());
-        let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
-        let (scheme, host) = origin.split_once("://").ok_or_else(bad)?;
-        let default_port = match scheme {
-            "https" => ":443",
-            "http" => ":80",
-            _ => return Err(bad()),
-        };
-        let host = host.strip_suffix(default_port).unwrap_or(host);
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(is_host) {
-            return Err(bad());
-        }
-        Ok(Self::One(PageOrigin(format!("{scheme}://{host}"))))
+        let origin = origin(text).ok_or_else(|| BadOrigin(text.to_owned()))?;
+        Ok(Self::One(PageOrigin(origin)))
+    }
+}
+
+/// Scheme, host and port without a default port; a `/` behind them is left out.
+fn origin(text: &str) -> Option<String> {
+    let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let (scheme, host) = origin.split_once("://")?;
+    let default_port = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return None,
+    };
+    let host = host.strip_suffix(default_port).unwrap_or(host);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    (!host.is_empty() && host.bytes().all(is_host)).then(|| format!("{scheme}://{host}"))
+}
+
+/// The address at which clients reach the HTTP door: scheme, host and port, without a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+/// A text that is no such address.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is no address of this server; write https://HOST or https://HOST:PORT, without a path"
+)]
+pub struct BadHttpUrl(String);
+
+impl FromStr for HttpUrl {
+    type Err = BadHttpUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadHttpUrl> {
+        origin(text).map(Self).ok_or_else(|| BadHttpUrl(text.to_owned()))
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -160,6 +199,15 @@ mod tests {
         assert!(origins(&["https://a.test", "*"]).allows(b"null"));
         for text in ["app.example.com", "ftp://a.test", "https://a.test/page", "https://", "null"] {
             assert!(text.parse::<OriginArgument>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_the_door_has_no_path() {
+        let url: HttpUrl = "https://Files.example.com:443/".parse().unwrap();
+        assert_eq!(url.to_string(), "https://files.example.com");
+        for text in ["files.example.com", "https://a.test/towline", "*", "ftp://a.test", ""] {
+            assert!(text.parse::<HttpUrl>().is_err(), "{text}");
         }
     }
 

@@ -15,6 +15,7 @@ mod door;
 mod http;
 mod http_config;
 mod json_line;
+mod links;
 mod listener;
 mod listening;
 mod log;
@@ -37,8 +38,8 @@ mod user_numbers;
 pub use audit::{AuditError, AuditFile};
 pub use config::{Config, Timings};
 pub use http_config::{
-    AddressRange, AllowedOrigins, BadAddressRange, BadOrigin, HttpConfig, OriginArgument,
-    PageOrigin, TrustedProxies,
+    AddressRange, AllowedOrigins, BadAddressRange, BadHttpUrl, BadOrigin, HttpConfig, HttpUrl,
+    OriginArgument, PageOrigin, TrustedProxies,
 };
 pub use log::LogFormat;
 pub use own_addresses::own_addresses;

@@ -3,6 +3,7 @@
 use crate::audit::{AuditError, AuditLog};
 use crate::door::{Door, Doors, Monitor};
 use crate::http::{HttpDoor, HttpMonitor};
+use crate::http_config::HttpAt;
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::shared::Shared;
@@ -13,7 +14,7 @@ use crate::token_use::TokenUse;
 use crate::{Config, listener, operators_files};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -78,6 +79,19 @@ enum HttpPlace {
     SamePort(Arc<dyn Door>),
     /// At a port of their own, and there alone.
     OwnPort(TcpListener, Arc<dyn Door>),
+}
+
+impl HttpPlace {
+    /// The same as clients are told it; `None` where there is no HTTP, or no port that is known.
+    fn at(&self) -> Option<HttpAt> {
+        match self {
+            Self::Closed => None,
+            Self::SamePort(_) => Some(HttpAt::SamePort),
+            Self::OwnPort(listener, _) => {
+                listener.local_addr().ok().map(|address| HttpAt::OwnPort(address.port()))
+            }
+        }
+    }
 }
 
 /// Reads the server's certificate and the keys of tokens again while the server runs, and opens its
@@ -194,6 +208,9 @@ impl Server {
             tokio::spawn(async move { shared.logins.run().await })
         };
         let status = tokio::spawn(answer_questions(Arc::clone(&shared)));
+        if let Some(at) = http.at() {
+            let _ = shared.http_at.set(at);
+        }
         let mut listening = JoinSet::new();
         let doors = match http {
             HttpPlace::Closed => Doors::Frames,
@@ -284,6 +301,7 @@ fn open(mut config: Config, runtime: &Handle) -> Result<Shared, RunError> {
         allow_plaintext,
         logins: LoginLog::new(audit.clone()),
         http,
+        http_at: OnceLock::new(),
         audit,
         connections: TaskTracker::new(),
         stopping: CancellationToken::new(),

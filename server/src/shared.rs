@@ -2,13 +2,13 @@
 
 use crate::Timings;
 use crate::audit::AuditLog;
-use crate::http_config::HttpConfig;
+use crate::http_config::{HttpAt, HttpConfig};
 use crate::login_log::LoginLog;
 use crate::places::Places;
 use crate::tls::TlsIdentity;
 use crate::token::Tokens;
 use crate::token_use::TokenUse;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) allow_plaintext: bool,
     pub(crate) logins: LoginLog,
     pub(crate) http: HttpConfig,
+    /// Where HTTP is served; empty where it is not. It is set before the first connection is taken.
+    pub(crate) http_at: OnceLock<HttpAt>,
     pub(crate) audit: Option<Arc<AuditLog>>,
     /// The connections.
     pub(crate) connections: TaskTracker,

@@ -1,5 +1,6 @@
 //! The TCP door: Towline's own framed protocol, as `SPEC.md` of `towline-protocol` has it.
 
+mod download_url;
 mod end;
 mod error_code;
 mod features;

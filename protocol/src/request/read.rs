@@ -33,7 +33,7 @@ pub struct Read {
     pub blocks: bool,
 }
 
-/// Whose bytes a [`Read`] asks for.
+/// Which version of which file a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadTarget {
     /// The current version of that file.
@@ -42,16 +42,26 @@ pub enum ReadTarget {
     Version(DocumentId),
 }
 
+impl ReadTarget {
+    pub(super) fn of(
+        document_id: Option<DocumentId>,
+        path: Option<&[String]>,
+        node_id: Option<NodeId>,
+    ) -> Result<Self, BadTarget> {
+        match (document_id, path, node_id) {
+            (Some(document), None, None) => Ok(Self::Version(document)),
+            (Some(_), ..) => Err(BadTarget::NotOne),
+            (None, path, node) => Ok(Self::Current(Target::of(path, node)?)),
+        }
+    }
+}
+
 impl Read {
     /// Whose bytes are to come.
     ///
     /// # Errors
     /// Where it names nothing or more than one thing, or a name that cannot be.
     pub fn target(&self) -> Result<ReadTarget, BadTarget> {
-        match (self.document_id, &self.path, self.node_id) {
-            (Some(document), None, None) => Ok(ReadTarget::Version(document)),
-            (Some(_), ..) => Err(BadTarget::NotOne),
-            (None, path, node) => Ok(ReadTarget::Current(Target::of(path.as_deref(), node)?)),
-        }
+        ReadTarget::of(self.document_id, self.path.as_deref(), self.node_id)
     }
 }

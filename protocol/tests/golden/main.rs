@@ -6,6 +6,7 @@
 
 mod binary;
 mod changes;
+mod download_url;
 mod file;
 mod receipts;
 mod refused;

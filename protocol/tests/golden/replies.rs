@@ -213,6 +213,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("ping-channel", Reply::Ping(Pong { channel: Channel(u32::MAX) })),
     ];
     all.extend(crate::receipts::replies());
+    all.extend(crate::download_url::replies());
     all.extend(crate::tree::replies());
     all.extend(crate::changes::replies());
     let errors = [errors(), crate::tree::errors(), crate::changes::errors()].concat();
@@ -320,7 +321,8 @@ fn every_reply_has_a_golden_frame() {
             Reply::Uploads(_) => 24,
             Reply::Receipts(_) => 25,
             Reply::Reauth(_) => 26,
+            Reply::DownloadUrl(_) => 27,
         })
         .collect();
-    assert_eq!(replies, (0..27).collect());
+    assert_eq!(replies, (0..28).collect());
 }

@@ -144,6 +144,7 @@ fn requests() -> Vec<(&'static str, Request)> {
     all.extend(crate::tree::requests());
     all.extend(crate::changes::requests());
     all.extend(crate::receipts::requests());
+    all.extend(crate::download_url::requests());
     all
 }
 
@@ -194,7 +195,8 @@ fn every_request_has_a_golden_frame() {
             Request::Uploads(_) => 22,
             Request::Receipts(_) => 23,
             Request::Reauth(_) => 24,
+            Request::DownloadUrl(_) => 25,
         })
         .collect();
-    assert_eq!(requests, (0..25).collect());
+    assert_eq!(requests, (0..26).collect());
 }

@@ -2,7 +2,7 @@
 
 use super::listen::ListenAddress;
 use super::usage_error::UsageError;
-use crate::{AddressRange, HttpConfig, OriginArgument, Server};
+use crate::{AddressRange, HttpConfig, HttpUrl, OriginArgument, Server};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use tokio::net::TcpListener;
@@ -25,6 +25,10 @@ pub struct HttpArgs {
     /// (X-Forwarded-For, X-Forwarded-Proto); can be said several times
     #[arg(long = "trusted-proxy", value_name = "ADDRESS")]
     pub trusted_proxies: Vec<AddressRange>,
+    /// The address at which others reach the server by HTTP, for the links that it makes:
+    /// https://HOST or https://HOST:PORT [default: the host that a client has used]
+    #[arg(long, value_name = "URL", conflicts_with = "no_http")]
+    pub http_url: Option<HttpUrl>,
     /// Tell programs that watch over the server how it is, at this address and without a token:
     /// /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS")]
@@ -38,6 +42,7 @@ pub(super) struct HttpFile {
     pub(super) http_listen: Option<ListenAddress>,
     pub(super) http_origins: Vec<OriginArgument>,
     pub(super) trusted_proxies: Vec<AddressRange>,
+    pub(super) http_url: Option<HttpUrl>,
     pub(super) monitor_listen: Option<ListenAddress>,
 }
 
@@ -83,6 +88,7 @@ impl HttpArgs {
         let config = HttpConfig {
             origins: origins.into_iter().collect(),
             proxies: proxies.into_iter().collect(),
+            url: self.http_url.clone().or(file.http_url),
         };
         (config, HttpPorts { http, monitor: self.monitor_listen.clone().or(file.monitor_listen) })
     }

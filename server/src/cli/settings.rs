@@ -10,7 +10,7 @@ use super::size::{MaxFileSize, Size};
 use super::span::Span;
 use super::usage_error::UsageError;
 use crate::log::LogFormat;
-use crate::{AddressRange, AuditFile, Config, OriginArgument, TlsFiles, TrustedProvider};
+use crate::{AddressRange, AuditFile, Config, HttpUrl, OriginArgument, TlsFiles, TrustedProvider};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 use std::fmt;
@@ -143,6 +143,8 @@ struct File {
     #[serde(default, deserialize_with = "texts")]
     trusted_proxies: Vec<AddressRange>,
     #[serde(default, deserialize_with = "text_or_integer")]
+    http_url: Option<HttpUrl>,
+    #[serde(default, deserialize_with = "text_or_integer")]
     monitor_listen: Option<ListenAddress>,
     /// The length from which on another file of the audit log begins.
     #[serde(default, deserialize_with = "text_or_integer")]
@@ -194,6 +196,7 @@ impl File {
             http_listen: self.http_listen.take(),
             http_origins: std::mem::take(&mut self.http_origins),
             trusted_proxies: std::mem::take(&mut self.trusted_proxies),
+            http_url: self.http_url.take(),
             monitor_listen: self.monitor_listen.take(),
         }
     }

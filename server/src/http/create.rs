@@ -215,8 +215,12 @@ pub(super) fn token(
     Ok((token, time_text(ends)))
 }
 
-/// Scheme and host as the client has them; nothing where it does not say.
+/// Scheme and host: those that the operator has said, else as the client has them; nothing where it
+/// does not say.
 pub(super) fn origin(context: &Context, headers: &HeaderMap) -> String {
+    if let Some(url) = &context.shared.http.url {
+        return url.to_string();
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let scheme = if Sender::of(context, headers).is_tls { "https" } else { "http" };
     host.map_or_else(String::new, |host| format!("{scheme}://{host}"))

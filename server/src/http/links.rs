@@ -1,29 +1,20 @@
-//! Links: addresses at which whoever has them fetches one document, for a time. A link ends before
-//! that with the token by which it was asked for, and with the server's key that has signed it.
+//! `POST /download-url`: a link, with which others fetch one document.
 
 use super::client::Context;
 use super::create::origin;
-use super::download::{Document, look_up};
 use super::extract::{Person, Said};
-use super::files;
 use super::json::Json;
 use super::problem::Problem;
 use super::shown::time_text;
-use crate::token::DocumentRight;
+use crate::links::{Link, LinkMaker, LinkTime};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
-use std::time::Duration;
+use towline_engine::ReadTarget;
+use towline_protocol::limits::LINK_SECONDS_DEFAULT;
 use towline_state::catalog::NodeRef;
 use towline_types::{DocumentId, NodeId, NodePath};
-
-/// How long a link is good where the client does not say, in seconds.
-const TTL_SECONDS: u64 = 3600;
-
-/// The longest time, in seconds: 30 days.
-const TTL_SECONDS_MAX: u64 = 30 * 24 * 3600;
 
 /// What a client wants a link to: one of the three.
 #[derive(Debug, Deserialize)]
@@ -39,20 +30,21 @@ pub(super) struct NewLink {
     /// The same by the place of the file, with `/` between names.
     path: Option<String>,
     /// How many seconds the link is good.
-    #[serde(default = "ttl_seconds")]
+    #[serde(default = "usual_seconds")]
     #[cfg_attr(test, schema(minimum = 1, maximum = 2_592_000))]
     expires_in: u64,
 }
 
-const fn ttl_seconds() -> u64 {
-    TTL_SECONDS
+const fn usual_seconds() -> u64 {
+    LINK_SECONDS_DEFAULT
 }
 
 /// A link.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
+#[cfg_attr(test, schema(as = Link))]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Link {
+pub(super) struct WholeLink {
     url: String,
     #[cfg_attr(test, schema(value_type = u64))]
     document_id: DocumentId,
@@ -66,50 +58,27 @@ pub(super) async fn make(
     headers: HeaderMap,
     Said(wanted): Said<NewLink>,
 ) -> Result<Response, Problem> {
-    if !(1..=TTL_SECONDS_MAX).contains(&wanted.expires_in) {
-        let message = format!("expiresIn: at least 1 and at most {TTL_SECONDS_MAX} seconds");
-        return Err(Problem::bad_request("expiresIn", message));
-    }
-    let id = match (wanted.document_id, wanted.file_id, wanted.path) {
-        (Some(id), None, None) => id,
-        (None, Some(node), None) => files::current(&caller, NodeRef::Id(node)).await?,
-        (None, None, Some(path)) => {
-            files::current(&caller, NodeRef::Path(NodePath::typed(&path)?)).await?
-        }
+    let time = LinkTime::of_seconds(Some(wanted.expires_in))
+        .ok_or_else(|| Problem::bad_request("expiresIn", LinkTime::out_of_range("expiresIn")))?;
+    let target = match (wanted.document_id, wanted.file_id, wanted.path) {
+        (Some(id), None, None) => ReadTarget::Version(id),
+        (None, Some(node), None) => ReadTarget::Current(NodeRef::Id(node)),
+        (None, None, Some(path)) => ReadTarget::Current(NodeRef::Path(NodePath::typed(&path)?)),
         _ => {
             let message = "one of documentId, fileId and path was expected";
             return Err(Problem::bad_request("documentId", message));
         }
     };
-    let Document { id, name, .. } = look_up(&caller, id).await?;
-    let issued = context.shared.tokens.issue_for_document(
-        &caller.identity,
-        caller.until,
-        DocumentRight::Fetch,
-        id,
-        Duration::from_secs(wanted.expires_in),
-    );
-    let (token, ends) = issued.map_err(|error| {
-        tracing::error!(%error, "a token for a download could not be made");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no token could be made")
-    })?;
-    let origin = origin(&context, &headers);
-    let url = format!("{origin}/d/{id}/{}?token={token}", percent_encoded(&name));
-    let link = Link { url, document_id: id, expires_at: time_text(ends) };
+    let maker = LinkMaker {
+        shared: &context.shared,
+        account: &caller.account,
+        identity: &caller.identity,
+        until: caller.until,
+    };
+    let Link { document_id, path, expires_at } = maker.make(target, time).await?;
+    let url = format!("{}{path}", origin(&context, &headers));
+    let link = WholeLink { url, document_id, expires_at: time_text(expires_at) };
     let mut response = (StatusCode::CREATED, Json(link)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
-}
-
-/// A name as a part of a URL (RFC 3986, section 2.3).
-fn percent_encoded(name: &str) -> String {
-    let mut encoded = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }

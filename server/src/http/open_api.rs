@@ -8,7 +8,7 @@ use super::changes::{Delta, Wanted};
 use super::create::{Created, New};
 use super::files::{Listed, NewFolder, NewPlace, Page, Removing, Restoring, Versions};
 use super::item::{Item, Items};
-use super::links::{Link, NewLink};
+use super::links::{NewLink, WholeLink};
 use super::problem::Body as Problem;
 use super::shown::Shown;
 use super::uploads::{Completing, Token, Upload};
@@ -117,7 +117,7 @@ operation! {
 operation! {
     /// A link to a document.
     make_link, post "/download-url", (request_body = NewLink,),
-    [(status = 201, description = "The link.", body = Link)]
+    [(status = 201, description = "The link.", body = WholeLink)]
 }
 operation! {
     /// The bytes of a file as it is now.

@@ -2,13 +2,14 @@
 //! requests that it takes are held together here: a request of a feature that is not announced is
 //! answered as a server answers it that has never heard of it.
 
+use crate::shared::Shared;
 use towline_protocol::request::{Complete, Read, Request, Upload};
 use towline_protocol::{Channel, ErrorReply};
 use towline_types::OnConflict;
 
 /// The words of `welcome`. A word stands here only when the server does all that `SPEC.md` says of
 /// it.
-pub(crate) const FEATURES: [&str; 16] = [
+const FEATURES: [&str; 17] = [
     "blocks",
     "find",
     "withdraw",
@@ -25,14 +26,28 @@ pub(crate) const FEATURES: [&str; 16] = [
     "receipts",
     "reauth",
     "hello_join",
+    WITH_HTTP,
 ];
+
+/// The word for what only a server does that serves HTTP.
+const WITH_HTTP: &str = "download_url";
+
+/// The words of this server.
+pub(crate) fn announced(shared: &Shared) -> Vec<&'static str> {
+    let has_http = shared.http_at.get().is_some();
+    FEATURES.into_iter().filter(|word| has_http || *word != WITH_HTTP).collect()
+}
 
 /// Lets a request pass if the features that it needs are announced.
 ///
 /// # Errors
 /// The answer to give: `unknown_action`, or `bad_request` with the field that is not known.
-pub(crate) fn check(request: Request) -> Result<Request, ErrorReply> {
-    check_by(&FEATURES, request)
+pub(crate) fn check(request: Request, shared: &Shared) -> Result<Request, ErrorReply> {
+    match &request {
+        // The other words are always said.
+        Request::DownloadUrl(_) => check_by(&announced(shared), request),
+        _ => check_by(&FEATURES, request),
+    }
 }
 
 fn check_by(features: &[&str], request: Request) -> Result<Request, ErrorReply> {
@@ -57,6 +72,7 @@ const fn feature_of(request: &Request) -> Option<&'static str> {
         | Request::Restore(_)
         | Request::Versions(_) => Some("tree"),
         Request::Read(_) => Some("read"),
+        Request::DownloadUrl(_) => Some(WITH_HTTP),
         Request::Delta(_) | Request::Watch(_) => Some("changes"),
         Request::Uploads(_) => Some("uploads"),
         Request::Receipts(_) => Some("receipts"),
@@ -163,6 +179,7 @@ mod tests {
             ("uploads", r#"{"action":"uploads","channel":7}"#),
             ("receipts", r#"{"action":"receipts","channel":7}"#),
             ("reauth", r#"{"action":"reauth","channel":7,"token":"x"}"#),
+            ("download_url", r#"{"action":"download_url","channel":7,"path":["a"]}"#),
         ] {
             let unknown = Err((Code::UnknownAction, None, Channel(7)));
             assert_eq!(checked(&["blocks", "find"], text), unknown, "{text}");

@@ -1,6 +1,6 @@
 //! From a stranger's first byte to a user, within ten seconds and 8 KiB.
 
-use super::features::FEATURES;
+use super::features;
 use super::frame_reader::{FrameReader, Incoming, ReadError};
 use super::joining::{self, Invited};
 use super::{Arrival, Privacy, crowded};
@@ -211,7 +211,7 @@ pub(crate) fn welcome(user: &User, token: Option<String>, shared: &Shared) -> We
         max_chunk_size: CHUNK_BYTES_MAX,
         block_size: BLOCK_SIZE_BYTES,
         max_channels: u32::try_from(CHANNELS_MAX).unwrap_or(u32::MAX),
-        features: FEATURES.map(str::to_owned).to_vec(),
+        features: features::announced(shared).into_iter().map(str::to_owned).collect(),
         token,
     }
 }

@@ -11,9 +11,10 @@ use super::login::{self, LoggedIn, Login};
 use super::reauth::reauth;
 use super::receipts::Receipts;
 use super::send_buffer::SendBuffer;
-use super::{Arrival, crowded, translate};
+use super::{Arrival, crowded, download_url, translate};
 use crate::access::Access;
 use crate::audit::AuditedClient;
+use crate::links::LinkMaker;
 use crate::places::Place;
 use crate::shared::Shared;
 use crate::socket::BlockingRead;
@@ -23,12 +24,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use towline_engine::{
-    AuditObserver, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session,
+    Account, AuditObserver, Command, Event, EventKind, EventReceiver, Origin, REQUESTS_MAX, Session,
 };
 use towline_protocol::frame::FrameLimits;
 use towline_protocol::limits::CHANNELS_MAX;
 use towline_protocol::reply::{Pong, ReceiptKey};
-use towline_protocol::request::Read;
+use towline_protocol::request::{DownloadUrl, Read};
 use towline_protocol::{Channel, Code, ErrorReply, Reply, Request};
 use towline_state::catalog::User;
 
@@ -45,6 +46,7 @@ struct Connection<R, W> {
     access: Access,
     source: ReaderSlot<R>,
     outgoing: SendBuffer<W>,
+    account: Account,
     session: Session,
     events: EventReceiver,
     /// Absent until the client has asked for receipts.
@@ -100,12 +102,13 @@ pub(crate) async fn serve<R, W>(
                 }
                 origin = origin.observed_by(Arc::clone(client) as Arc<dyn AuditObserver>);
             }
-            let (session, events) =
-                shared.engine.account(user.user_id, origin).session(CHANNELS_MAX);
+            let account = shared.engine.account(user.user_id, origin);
+            let (session, events) = account.session(CHANNELS_MAX);
             let connection = Connection {
                 access: Access::granted(Arc::clone(&shared), identity, audited),
                 source: ReaderSlot::new(reader),
                 outgoing,
+                account,
                 session,
                 events,
                 receipts: None,
@@ -295,7 +298,9 @@ where
             Incoming::Block { channel, index, value } => {
                 return self.push(channel, Command::Announce { index, value }).await;
             }
-            Incoming::Control(bytes) => match Request::parse(&bytes).and_then(features::check) {
+            Incoming::Control(bytes) => match Request::parse(&bytes)
+                .and_then(|request| features::check(request, &self.shared))
+            {
                 Ok(Request::Ping(ping)) => {
                     self.outgoing.push(&Reply::Ping(Pong { channel: ping.channel }));
                 }
@@ -310,6 +315,7 @@ where
                     }
                 }
                 Ok(Request::Read(read)) => self.read(&read),
+                Ok(Request::DownloadUrl(request)) => return self.link(&request).await,
                 Ok(Request::Receipts(asked)) => self.sign_from_now_on(asked.channel),
                 Ok(request) => {
                     let channel = request.channel();
@@ -329,6 +335,26 @@ where
         let public_key = receipts.public_key();
         self.outgoing.push(&Reply::Receipts(ReceiptKey { channel, public_key }));
         self.receipts = Some(receipts);
+    }
+
+    /// Makes a link with which others fetch a document. While the document is looked up, nothing
+    /// else of the connection goes on.
+    async fn link(&mut self, request: &DownloadUrl) -> Option<End> {
+        let identity = self.access.identity();
+        let maker = LinkMaker {
+            shared: &self.shared,
+            account: &self.account,
+            identity: &identity,
+            until: identity.expires_at,
+        };
+        // Both are cancel-safe.
+        let reply = tokio::select! {
+            biased;
+            error = ended(&self.shared, &mut self.access) => return Some(End::Closed(error)),
+            reply = download_url::answer(request, &maker) => reply,
+        };
+        self.outgoing.push(&reply);
+        None
     }
 
     fn read(&mut self, read: &Read) {

@@ -26,7 +26,7 @@ use towline_protocol::reply::{
     Success, Unfinished,
 };
 use towline_protocol::request::{
-    self, Complete, Find, Join, Read, Request, Resume, Upload, Withdraw,
+    self, BadTarget, Complete, Find, Join, Read, Request, Resume, Upload, Withdraw,
 };
 use towline_protocol::{Channel, frame};
 use towline_state::catalog::{Description, DurableOffset, NodeWish};
@@ -80,6 +80,7 @@ pub(crate) fn command(request: Request, user: UserId) -> Option<Command> {
         | Request::Reauth(_)
         | Request::Ping(_)
         | Request::Read(_)
+        | Request::DownloadUrl(_)
         | Request::Receipts(_) => {
             return None;
         }
@@ -212,17 +213,26 @@ pub(crate) fn read(read: &Read) -> Result<ReadRequest, Rejection> {
         let message = format!("length: at most {READ_BYTES_MAX} bytes in one request");
         return Err(bad_field("length", Some(READ_BYTES_MAX), message));
     }
-    let target = match read.target() {
-        Ok(request::ReadTarget::Version(id)) => ReadTarget::Version(id),
-        Ok(request::ReadTarget::Current(target)) => ReadTarget::Current(tree::node(target)),
-        Err(error) => return Err(tree::bad_target(error)),
-    };
     Ok(ReadRequest {
-        target,
+        target: read_target(read.target())?,
         offset: read.offset.unwrap_or(Offset::ZERO),
         length_bytes: Some(read.length.unwrap_or(READ_BYTES_MAX)),
         verifier: if read.blocks { Verifier::Reader } else { Verifier::Engine },
     })
+}
+
+/// Which version of which file a request is about.
+///
+/// # Errors
+/// Where it names no file or more than one.
+pub(crate) fn read_target(
+    named: Result<request::ReadTarget, BadTarget>,
+) -> Result<ReadTarget, Rejection> {
+    match named {
+        Ok(request::ReadTarget::Version(id)) => Ok(ReadTarget::Version(id)),
+        Ok(request::ReadTarget::Current(target)) => Ok(ReadTarget::Current(tree::node(target))),
+        Err(error) => Err(tree::bad_target(error)),
+    }
 }
 
 /// The heads of the frames of a piece: the value of its block, where it comes with one, and the

@@ -9,6 +9,7 @@ mod downloads;
 mod files;
 mod kit;
 mod links;
+mod links_by_frames;
 mod parallel_ranges;
 mod proxied;
 mod proxies;

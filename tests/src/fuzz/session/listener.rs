@@ -185,7 +185,11 @@ impl Listener {
             }
             Reply::Cancel(cancelled) => assert_eq!(cancelled.status, "cancelled"),
             Reply::Ping(pong) => drop(self.pongs.send(pong.channel)),
-            Reply::Welcome(_) | Reply::Reauth(_) | Reply::Find(_) | Reply::Receipts(_) => {}
+            Reply::Welcome(_)
+            | Reply::Reauth(_)
+            | Reply::Find(_)
+            | Reply::DownloadUrl(_)
+            | Reply::Receipts(_) => {}
             Reply::List(_)
             | Reply::Stat(_)
             | Reply::Mkdir(_)
