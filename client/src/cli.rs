@@ -16,6 +16,7 @@ mod joining;
 mod json;
 mod known_servers;
 mod known_stores;
+mod link;
 mod list;
 mod listed;
 mod listing_order;
@@ -110,6 +111,7 @@ pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Mv(moved) => mv::run(&moved),
         Command::Mkdir(make) => mkdir::run(&make),
         Command::Versions(versions) => versions::run(&versions),
+        Command::Link(link) => link::run(&link),
         Command::Restore(restore) => restore::run(&restore),
         Command::Verify(verify) => verify::run(&verify),
         Command::Receipt(receipt) => receipt::run(&receipt),
@@ -145,6 +147,9 @@ fn prepare(command: &mut Command) -> Result<(), error::CliError> {
     if let Command::Put(put) = command {
         destination::take_line(put)?;
         destination::take(put)?;
+    }
+    if let Command::Link(link) = command {
+        destination::take_named(link)?;
     }
     if let Command::Resume(resume) = command {
         destination::take_place(resume)?;

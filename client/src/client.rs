@@ -7,6 +7,7 @@ pub(crate) mod get;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod joining;
+pub(crate) mod link;
 mod make;
 pub(crate) mod many;
 mod other_address;

@@ -84,6 +84,7 @@ mod demo;
 pub use address::{BadAddress, DEFAULT_PORT, ServerAddress};
 pub use client::Client;
 pub use client::joining::Joined;
+pub use client::link::{Link, LinkReach};
 pub use client::many::Ending;
 pub use document::Document;
 pub use events::{

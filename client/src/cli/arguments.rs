@@ -22,7 +22,7 @@ pub(super) use receive::Receive;
 use std::path::PathBuf;
 use towline_types::{DocumentId, Fingerprint, OnConflict};
 pub(super) use tree::{
-    AnswerArgs, Get, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions, Watch,
+    AnswerArgs, Get, Link, List, Log, MakeFolder, Move, Remove, Restore, Verify, Versions, Watch,
 };
 pub(super) use values::TypedServer;
 use values::{chunk_bytes, conflict, rate};
@@ -137,6 +137,17 @@ After an interruption, run the same command again: it fetches only what is missi
     /// Bring back what was removed, or an older version of a file
     #[command(display_name = "towline", disable_version_flag = true)]
     Restore(Restore),
+    /// Print an address at which others can fetch a file, without a token, for a time
+    #[command(alias = "share", display_name = "towline")]
+    #[command(after_help = concat!("\
+Examples:
+  towline link holiday.mkv                               for 7 days
+  towline link proj/report.pdf --ttl 2h
+
+Whoever has the address can fetch that version of that file, and nothing else.
+
+", exit_codes!()))]
+    Link(Link),
     /// Compare a local file or folder with the server; nothing is transferred
     #[command(display_name = "towline")]
     Verify(Verify),
@@ -198,6 +209,7 @@ impl Command {
             | Self::Mv(Move { connect, .. })
             | Self::Mkdir(MakeFolder { connect, .. })
             | Self::Versions(Versions { connect, .. })
+            | Self::Link(Link { connect, .. })
             | Self::Restore(Restore { connect, .. })
             | Self::Verify(Verify { connect, .. })
             | Self::Log(Log { connect, .. }) => Some(connect),
@@ -235,6 +247,7 @@ impl Command {
             | Self::Mv(Move { answer, .. })
             | Self::Mkdir(MakeFolder { answer, .. })
             | Self::Versions(Versions { answer, .. })
+            | Self::Link(Link { answer, .. })
             | Self::Restore(Restore { answer, .. })
             | Self::Verify(Verify { answer, .. })
             | Self::Log(Log { answer, .. }) => *answer,

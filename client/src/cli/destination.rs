@@ -1,7 +1,7 @@
 //! Where files go: the server after `--to`, the line after `put --to`, and `towline put FILE...
 //! NAME:FOLDER`, a named server as the last of the paths, as other tools have it.
 
-use super::arguments::{ConnectArgs, Put, Resume, TypedServer};
+use super::arguments::{ConnectArgs, Link, Put, Resume, TypedServer};
 use super::error::CliError;
 use super::joining;
 use super::named_servers::NamedServers;
@@ -123,5 +123,22 @@ pub(super) fn take(put: &mut Put) -> Result<(), CliError> {
     put.connect.token_file.get_or_insert_with(|| server.token_file.clone());
     put.connect.to = Some(server.address.clone());
     put.paths.pop();
+    Ok(())
+}
+
+/// The same of `link NAME:PATH`. Where the server is named by `--to`, a `:` is a part of the path.
+pub(super) fn take_named(link: &mut Link) -> Result<(), CliError> {
+    let Some((name, path)) = link.path.split_once(':') else { return Ok(()) };
+    if link.connect.typed_to.is_some() {
+        return Ok(());
+    }
+    let servers = NamedServers::of_person()?;
+    let Some(server) = servers.as_ref().and_then(|servers| servers.named(name)) else {
+        return Ok(());
+    };
+    // By its name, the token of the environment is not meant for it.
+    link.connect.token_file.get_or_insert_with(|| server.token_file.clone());
+    link.connect.to = Some(server.address.clone());
+    link.path = path.to_owned();
     Ok(())
 }

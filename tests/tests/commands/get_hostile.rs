@@ -60,7 +60,7 @@ fn welcome() -> Value {
     json!({"action": "welcome", "version": 1, "server": "x", "user_id": 1, "user": "u",
         "max_filesize": 1_000_000, "chunk_size": 64, "max_chunk_size": 1024,
         "block_size": 1_048_576, "max_channels": 64,
-        "features": ["blocks", "read", "tree", "changes"]})
+        "features": ["blocks", "read", "tree", "changes", "download_url"]})
 }
 
 pub(super) fn hash() -> String {

@@ -85,14 +85,21 @@ async fn what_makes_no_sense_is_said() {
     for (arguments, said) in [
         (&["--http-origin", "app.example.com"][..], "is no origin of pages; write https://HOST"),
         (&["--trusted-proxy", "proxy.example.com"], "is no address of a proxy; write 192.0.2.7"),
+        (
+            &["--http-url", "https://a.example/b"],
+            "is no address of this server; write https://HOST",
+        ),
         (&["--no-http", "--http-listen", "1"], "cannot be used with"),
+        (&["--no-http", "--http-url", "https://a.example"], "cannot be used with"),
     ] {
         let ended = output(towlined().args(arguments)).await;
         let message = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(2), "{message}");
         assert!(message.contains(said), "{message}");
     }
-    for line in ["http_origins = [\"app.example.com\"]", "trusted_proxies = [\"x\"]"] {
+    for line in
+        ["http_origins = [\"app.example.com\"]", "trusted_proxies = [\"x\"]", "http_url = \"x\""]
+    {
         let file = site.settings(&format!("durability = \"durable\"\n{line}\n"));
         let ended = output(towlined().arg("--config").arg(&file)).await;
         let message = String::from_utf8_lossy(&ended.stderr).into_owned();

@@ -77,7 +77,7 @@ impl Person<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_every_command_is_as_the_page_says() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_with_http(|_| {}).await;
     let proxy = FaultProxy::start(server.address(), []).await;
     let cli = CliFixture::new(&server.site, &server.user, proxy.address());
     let mut person = Person { cli: &cli, schema: Schema::of_client() };
@@ -172,6 +172,8 @@ async fn every_line_of_every_command_is_as_the_page_says() {
     let versions = person.asks("versions", &["proj/a.txt"]).await.events();
     let oldest = versions.last().unwrap()["version"].to_string();
     person.asks("restore", &["proj/a.txt", "--version", &oldest]).await.assert_done();
+    person.asks("link", &["proj/a.txt"]).await.assert_done();
+    person.asks("link", &["proj"]).await.assert_code(1);
     person.asks("rm", &["--yes", "proj/sub", "nothing"]).await.assert_code(1);
     person.asks("verify", &["proj"]).await.assert_code(1);
     person.asks("ls", &["--trash"]).await.assert_done();

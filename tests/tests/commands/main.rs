@@ -22,6 +22,7 @@ mod jobs;
 mod joined_token;
 mod json;
 mod kills;
+mod links;
 mod login;
 mod many;
 mod messages;

@@ -1,10 +1,11 @@
 //! The arguments of the commands about what is on the server.
 
-use super::values::{conflict_here, kind};
+use super::values::{conflict_here, kind, link_time};
 use super::{ChooseArgs, ConnectArgs, style};
 use crate::cli::printer::OutputStyle;
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 use towline_types::limits::WRITERS_MAX;
 use towline_types::{DocumentId, NamePattern, NodeKind, OnConflict};
 
@@ -197,6 +198,21 @@ pub(in crate::cli) struct Restore {
     /// Go back to this version of the file; `towline versions` lists the numbers
     #[arg(long, value_name = "N")]
     pub(in crate::cli) version: Option<DocumentId>,
+    #[command(flatten)]
+    pub(in crate::cli) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(in crate::cli) answer: AnswerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Link {
+    /// A file on the server; NAME:PATH names a server of `towline login` as well
+    #[arg(value_name = "[NAME:]PATH")]
+    pub(in crate::cli) path: String,
+    /// How long the link is good, 30d at most: a time such as 2h or 7d. It ends before that with your
+    /// token
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = link_time)]
+    pub(in crate::cli) ttl: Duration,
     #[command(flatten)]
     pub(in crate::cli) connect: ConnectArgs,
     #[command(flatten)]

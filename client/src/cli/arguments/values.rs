@@ -4,8 +4,9 @@ use crate::address::{BadAddress, ServerAddress};
 use crate::units;
 use bytesize::ByteSize;
 use std::str::FromStr;
+use std::time::Duration;
 use towline_protocol::JoinLine;
-use towline_protocol::limits::CHUNK_BYTES_MAX;
+use towline_protocol::limits::{CHUNK_BYTES_MAX, LINK_SECONDS_MAX};
 use towline_types::{NodeKind, OnConflict};
 
 /// A server as it is typed after `--to`.
@@ -69,6 +70,18 @@ pub(super) fn kind(text: &str) -> Result<NodeKind, String> {
     }
 }
 
+/// How long a link is good: `2h`, `7d`.
+pub(super) fn link_time(text: &str) -> Result<Duration, String> {
+    let Ok(time) = humantime::parse_duration(text) else {
+        return Err(format!(
+            "\"{}\" is not a time; write for example 2h or 7d",
+            crate::text::printable(text)
+        ));
+    };
+    let is_legal = (1..=LINK_SECONDS_MAX).contains(&time.as_secs());
+    is_legal.then_some(time).ok_or_else(|| "at least 1s and at most 30d".to_owned())
+}
+
 /// What to do where a name is taken on this machine.
 pub(super) fn conflict_here(text: &str) -> Result<OnConflict, String> {
     OnConflict::parse(text).ok_or_else(|| {
@@ -106,6 +119,15 @@ mod tests {
         assert_eq!(chunk_bytes("1MiB"), Ok(1 << 20));
         for text in ["0", "2MiB", "-1", "many", "1TiB"] {
             assert!(chunk_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_good_for_a_month_at_most() {
+        assert_eq!(link_time("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(link_time("30d"), Ok(Duration::from_secs(LINK_SECONDS_MAX)));
+        for text in ["0s", "500ms", "31d", "1year", "forever", "7", "-1d", ""] {
+            assert!(link_time(text).is_err(), "{text}");
         }
     }
 

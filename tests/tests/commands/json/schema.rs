@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The commands that have `--json`, for events that every command has.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "put", "resume", "get", "watch", "uploads", "status", "cancel", "ls", "rm", "mv", "mkdir",
-    "versions", "restore", "verify", "receipt", "log", "login", "servers", "logout", "receive",
+    "versions", "link", "restore", "verify", "receipt", "log", "login", "servers", "logout",
+    "receive",
 ];
 
 /// The type of a field.
