@@ -6,7 +6,7 @@ use super::client::Context;
 use super::content_digest::Checker;
 use super::problem::Problem;
 use super::request_body::RequestBody;
-use super::upload_headers::no_content;
+use super::upload_headers::{self, no_content};
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use super::{entity_tag, state};
 use axum::http::request::Parts;
@@ -124,6 +124,7 @@ fn stored(id: DocumentId, completion: &Completion) -> Response {
     let headers = response.headers_mut();
     headers.insert(DOCUMENT, HeaderValue::from(id.get()));
     headers.insert(header::ETAG, entity_tag::of_document(receipt.hash()));
+    upload_headers::durability(headers, receipt);
     response
 }
 

@@ -7,6 +7,7 @@ use super::problem::Problem;
 use super::sender::Sender;
 use super::shown::{Shown, time_text};
 use super::state::{CHUNK_BYTES, UPLOAD_TOKEN_TTL};
+use super::upload_headers;
 use crate::token::DocumentRight;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -91,18 +92,25 @@ pub(super) async fn create(
     match caller.account.begin(new).await? {
         Begun::Uploading(upload) => {
             let (id, is_empty) = (upload.id(), is_empty(upload.length()));
-            if is_empty {
+            let stored = if is_empty {
                 let mut upload = upload;
-                upload.complete(None).await?;
+                Some(upload.complete(None).await?)
             } else {
                 // A paused upload waits for the first request with bytes.
                 upload.pause().await;
+                None
+            };
+            let mut response = created(context, caller, headers, id)?;
+            if let Some(completion) = stored {
+                upload_headers::durability(response.headers_mut(), &completion.receipt);
             }
-            created(context, caller, headers, id)
+            Ok(response)
         }
         Begun::Stored(completion) => {
             let shown = Shown::of_receipt(&completion.receipt);
-            Ok((StatusCode::OK, Json(shown)).into_response())
+            let mut response = (StatusCode::OK, Json(shown)).into_response();
+            upload_headers::durability(response.headers_mut(), &completion.receipt);
+            Ok(response)
         }
         Begun::Unfinished(_) => {
             Err(Problem::new(StatusCode::CONFLICT, "bad_state", "such an upload is unfinished"))

@@ -25,7 +25,7 @@ const SENT: &str = "Authorization, Content-Type, Content-Range, Content-Digest, 
 /// The headers of an answer that a page may read.
 const EXPOSED: &str = "Accept-Ranges, Content-Disposition, Content-Range, Date, ETag, \
                        Last-Modified, Location, Range, Retry-After, Towline-Document, \
-                       Towline-Received, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, \
+                       Towline-Durable, Towline-Received, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, \
                        Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, Upload-Metadata, \
                        Upload-Defer-Length, Upload-Expires, Upload-Concat, Upload-Complete, \
                        Upload-Limit";

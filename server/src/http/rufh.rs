@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::request_body::RequestBody;
 use super::shared_writers::Others;
 use super::shown::Shown;
-use super::upload_headers::{UPLOAD_COMPLETE, say};
+use super::upload_headers::{UPLOAD_COMPLETE, durability, say};
 use super::uploads::{self, DOCUMENT, ended, next_offset};
 use axum::extract::Query;
 use axum::http::request::Parts;
@@ -199,6 +199,7 @@ fn stored(code: StatusCode, id: DocumentId, completion: &Completion) -> Response
     let headers = response.headers_mut();
     say(headers, receipt.filesize().end(), true);
     headers.insert(DOCUMENT, HeaderValue::from(id.get()));
+    durability(headers, receipt);
     response
 }
 

@@ -152,9 +152,12 @@ pub(super) async fn create(
     let id = upload.id();
     let is_empty = matches!(length, Length::Declared(filesize) if filesize.get() == 0) && !is_part;
     let mut offset = Offset::ZERO;
+    let mut response = StatusCode::CREATED.into_response();
+    let answer = response.headers_mut();
     if is_empty {
         let mut upload = upload;
-        upload.complete(None).await?;
+        let completion = upload.complete(None).await?;
+        upload_headers::durability(answer, &completion.receipt);
     } else {
         upload.pause().await;
         if has_bytes && is_bytes {
@@ -163,7 +166,10 @@ pub(super) async fn create(
             let (start, others) = (Offset::ZERO, Others::GoOn);
             let incoming = Incoming { start, end, total: None, checker, completes, others };
             match append(context, caller, id, body, incoming).await {
-                Ok(Taken::Stored(completion)) => offset = completion.receipt.filesize().end(),
+                Ok(Taken::Stored(completion)) => {
+                    offset = completion.receipt.filesize().end();
+                    upload_headers::durability(answer, &completion.receipt);
+                }
                 Ok(Taken::Paused(position)) => offset = position.durable.get(),
                 Err(failed) => {
                     // The client has not heard where the upload is.
@@ -173,8 +179,6 @@ pub(super) async fn create(
             }
         }
     }
-    let mut response = StatusCode::CREATED.into_response();
-    let answer = response.headers_mut();
     locate(context, headers, id, answer);
     answer.insert("upload-offset", HeaderValue::from(offset.get()));
     expires(answer, &caller.account.status(id).await?);
@@ -306,7 +310,9 @@ pub(super) async fn patch(
     }
     if status.phase != Phase::Uploading {
         // A client that did not hear the answer to the last bytes asks once more.
-        return Ok(stored(id, next));
+        let mut response = stored(id, next);
+        upload_headers::durability_of(response.headers_mut(), &status);
+        return Ok(response);
     }
     if let Some(end) = end {
         refuse_overlap(caller, id, &status, (next, end)).await?;
@@ -323,7 +329,11 @@ pub(super) async fn patch(
         others: Incoming::others(&status, next),
     };
     match append(context, caller, id, body, incoming).await {
-        Ok(Taken::Stored(completion)) => Ok(stored(id, completion.receipt.filesize().end())),
+        Ok(Taken::Stored(completion)) => {
+            let mut response = stored(id, completion.receipt.filesize().end());
+            upload_headers::durability(response.headers_mut(), &completion.receipt);
+            Ok(response)
+        }
         Ok(Taken::Paused(position)) => {
             let mut response = no_content(position.durable.get());
             expires(response.headers_mut(), &caller.account.status(id).await?);

@@ -116,6 +116,7 @@ async fn reason(
 fn describe(context: &Context, headers: &mut HeaderMap, status: &Status) {
     upload_headers::say(headers, next_offset(status), status.phase == Phase::Completed);
     upload_headers::limits(context, headers);
+    upload_headers::durability_of(headers, status);
     if let Some(total) = total(status) {
         headers.insert("upload-length", HeaderValue::from(total));
     }
@@ -214,7 +215,7 @@ pub(super) async fn complete(
     if status.phase != Phase::Uploading {
         let completion = caller.account.receipt(id).await?;
         compare(&said, &completion)?;
-        return Ok((StatusCode::OK, Json(Shown::of_receipt(&completion.receipt))).into_response());
+        return Ok(shown(StatusCode::OK, &completion));
     }
     let (_share, begun) = context.state.writers.open(&caller.account, id, Others::GoOn).await?;
     let (completion, code) = match begun {
@@ -246,7 +247,15 @@ pub(super) async fn complete(
             return Err(Problem::new(StatusCode::CONFLICT, "bad_state", "it is unfinished"));
         }
     };
-    Ok((code, Json(Shown::of_receipt(&completion.receipt))).into_response())
+    Ok(shown(code, &completion))
+}
+
+/// The document that an upload has become.
+fn shown(code: StatusCode, completion: &Completion) -> Response {
+    let receipt = &completion.receipt;
+    let mut response = (code, Json(Shown::of_receipt(receipt))).into_response();
+    upload_headers::durability(response.headers_mut(), receipt);
+    response
 }
 
 /// Compares what a client says of a file with the document that it has become.

@@ -6,6 +6,7 @@ mod changes;
 mod cross_origin;
 mod digests;
 mod downloads;
+mod durability;
 mod files;
 mod kit;
 mod links;

@@ -50,7 +50,12 @@ pub(super) async fn make(
         let id = upload.id();
         let done = async {
             concat::fill(&caller, &mut upload, &parts).await?;
-            upload.complete(None).await?;
+            let completion = upload.complete(None).await?;
+            if !completion.receipt.is_durable() {
+                // The bytes of the parts were promised, so the parts stay until the document
+                // survives a power cut (P1): the second receipt waits for that.
+                caller.account.receipt(id).await?;
+            }
             Ok::<_, Problem>(())
         };
         let done = tokio::select! {
