@@ -1,18 +1,25 @@
 //! An HTTP client that sends whatever a test needs: each request on a connection of its own, with
 //! the headers that the test gives.
 
+mod paced_body;
+
 use crate::PATIENCE;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use paced_body::PacedBody;
 use serde_json::Value;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 use towline_types::DocumentId;
 
 /// See the module's description.
@@ -76,20 +83,49 @@ impl HttpClient {
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    /// The same; an error where the connection ends before the answer does.
+    /// The same; an error where the server does not listen, or the connection ends before the answer
+    /// does.
     ///
     /// # Errors
-    /// As hyper tells it.
+    /// As the system or hyper tells it.
     pub async fn try_send(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<HttpAnswer, hyper::Error> {
-        let stream = TcpStream::connect(self.address).await.expect("the server listens");
+    ) -> anyhow::Result<HttpAnswer> {
+        self.exchange(method, path, headers, Full::new(body)).await
+    }
+
+    /// The same with a body that comes in pieces, each of them after a rest.
+    ///
+    /// # Errors
+    /// As the system or hyper tells it.
+    pub async fn try_send_slowly(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        pieces: Vec<(Duration, Bytes)>,
+    ) -> anyhow::Result<HttpAnswer> {
+        self.exchange(method, path, headers, PacedBody::new(pieces)).await
+    }
+
+    async fn exchange<B>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> anyhow::Result<HttpAnswer>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Unpin + Send + 'static,
+    {
+        let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let driving = tokio::spawn(connection);
+        // The connection ends with the request, also where that is dropped.
+        let _driving = AbortOnDropHandle::new(tokio::spawn(connection));
         let method: Method = method.parse().expect("a method");
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -101,11 +137,10 @@ impl HttpClient {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body)).expect("a request");
+        let request = request.body(body).expect("a request");
         let answer = sender.send_request(request).await?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();
-        driving.abort();
         Ok(HttpAnswer { status: head.status.as_u16(), headers: head.headers, body })
     }
 

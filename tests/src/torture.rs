@@ -2,8 +2,9 @@
 //! broken.
 //!
 //! A server process over a data folder of its own, on volumes that can lose their power. Users
-//! upload to it over raw connections, and one user uploads with the real `towline put`. Every
-//! promise to them is written to a ledger. Another user's files and folders are replaced, moved,
+//! upload to it over raw connections and over HTTP, going on at one door with what was begun at the
+//! other, and one user uploads with the real `towline put`. Every promise to them is written to a
+//! ledger. Another user's files and folders are replaced, moved,
 //! removed and restored meanwhile. Then the server or a client is killed, or the power is
 //! cut: at a random moment, or at a named point of the code; and while the server starts again it
 //! may be killed once more. After that the server's answers and the disk are compared with the
@@ -19,6 +20,9 @@ mod cli_uploader;
 mod crash_client;
 mod data_dirs;
 mod disaster;
+mod http_look;
+mod http_record;
+mod http_uploader;
 mod ledger;
 mod round;
 mod tally;

@@ -2,7 +2,9 @@
 
 use super::crash_client::{Connections, CrashClient, Gone};
 use super::data_dirs::DataDirs;
+use super::http_look;
 use super::ledger::{Entry, Ledger};
+use crate::http_client::HttpClient;
 use crate::raw_client::about;
 use crate::site::TestUser;
 use rusqlite::Connection;
@@ -49,8 +51,10 @@ impl Audit {
         let connections = Connections::default();
         for user in &data_dirs.users {
             let mut client = CrashClient::open(address, user, ledger, &connections).await?;
+            let http = HttpClient::new(address, &user.token);
             for id in ledger.of(user.id, |entry| !entry.is_settled) {
                 let Some(known) = ledger.entry(id) else { continue };
+                both_doors(&mut client, &http, ledger, (id, &known)).await?;
                 match ask(&mut client, id).await? {
                     Some(status) => {
                         ledger.status(id, &known, &status);
@@ -121,6 +125,29 @@ impl Audit {
         }
     }
 }
+
+/// No document is in two states: each door shows the same.
+async fn both_doors(
+    client: &mut CrashClient,
+    http: &HttpClient,
+    ledger: &Ledger,
+    (id, known): (DocumentId, &Entry),
+) -> Result<(), Gone> {
+    let mut last = None;
+    // A state may change between two questions, a few times in the life of an upload.
+    for _ in 0..CHANGES {
+        let Some(status) = ask(client, id).await? else { return Ok(()) };
+        if http_look::agrees(http, ledger, (id, known), &status).await? {
+            return Ok(());
+        }
+        last = Some(status);
+    }
+    ledger.breach(format!("{id}: the doors show two states; at the one: {last:?}"));
+    Ok(())
+}
+
+/// How often the state of an upload changes at most while nobody sends it.
+const CHANGES: usize = 4;
 
 async fn ask(client: &mut CrashClient, id: DocumentId) -> Result<Option<Status>, Gone> {
     let channel = client.channel();

@@ -49,7 +49,8 @@ impl Connections {
         silent.expect("every connection ends with its server");
     }
 
-    fn spawn(&self, reading: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task that reads a connection to its end, or to [`hang_up`](Self::hang_up).
+    pub(super) fn spawn(&self, reading: impl Future<Output = ()> + Send + 'static) {
         let hang_up = self.hang_up.clone();
         self.readers.spawn(async move {
             let _ = hang_up.run_until_cancelled(reading).await;
@@ -65,7 +66,7 @@ type Asked = Arc<Mutex<HashMap<Channel, Entry>>>;
 pub(super) struct Gone;
 
 /// An answer that does not come within this time on an open connection is a lost wakeup.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
 impl CrashClient {
     /// A connection that is logged in.

@@ -48,6 +48,10 @@ pub struct Heard {
     pub cancelled: u64,
     /// Answers that said that a tree was changed.
     pub tree_changes: u64,
+    /// Answers over HTTP that promised something. The other numbers have them as well.
+    pub over_http: u64,
+    /// Documents, or parts of them, that were read over HTTP.
+    pub http_reads: u64,
 }
 
 impl Heard {
@@ -128,6 +132,11 @@ impl Entry {
         if self.doubts.remove(&index) {
             self.durable = self.durable.min(index * BLOCK as u64);
         }
+    }
+
+    /// The document has to be there, whatever happens.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.is_confirmed
     }
 
     pub(super) fn is_unfinished(&self) -> bool {
@@ -211,8 +220,13 @@ impl Ledger {
         }
     }
 
-    /// An upload of that owner that lacks bytes, claimed for the caller.
-    pub(super) fn claim(&self, owner: UserId, chance: &mut fastrand::Rng) -> Option<DocumentId> {
+    /// An upload of that owner that lacks bytes and is fit for the caller, claimed for it.
+    pub(super) fn claim(
+        &self,
+        owner: UserId,
+        chance: &mut fastrand::Rng,
+        is_fit: impl Fn(&Entry) -> bool,
+    ) -> Option<DocumentId> {
         let mut book = self.book();
         // With some probability, one that another client is sending: a takeover.
         let takeover = chance.u8(..) < 20;
@@ -221,6 +235,7 @@ impl Ledger {
             .iter()
             .filter(|(id, _)| takeover || !book.claimed.contains(id))
             .filter(|(_, entry)| entry.owner == owner && !entry.by_client && entry.is_unfinished())
+            .filter(|(_, entry)| is_fit(entry))
             .map(|(id, _)| *id)
             .collect();
         let id = chance.choice(free)?;
@@ -315,6 +330,38 @@ impl Ledger {
         }
     }
 
+    /// An answer over HTTP has promised something.
+    pub(super) fn promised_over_http(&self) {
+        self.book().heard.over_http += 1;
+    }
+
+    /// A document was read over HTTP, and its bytes were right.
+    pub(super) fn read_over_http(&self) {
+        self.book().heard.http_reads += 1;
+    }
+
+    /// An answer over HTTP has said that a document is stored, and survives a power cut or will.
+    pub(super) fn stored(&self, id: DocumentId, survives: Survives) {
+        let mut book = self.book();
+        let Some(entry) = book.documents.get_mut(&id) else { return };
+        let is_first = !entry.is_confirmed;
+        entry.is_confirmed |= survives == Survives::PowerCuts;
+        let broken = (!entry.may_be_completed).then(|| entry.words());
+        book.heard.receipts += u64::from(is_first);
+        if let Some(words) = broken {
+            book.breach(format!("{id}: stored, and nobody asked (P2); {words}"));
+        }
+    }
+
+    /// An answer over HTTP has said that an upload is cancelled.
+    pub(super) fn cancelled(&self, id: DocumentId) {
+        let mut book = self.book();
+        book.heard.cancelled += 1;
+        if let Some(entry) = book.documents.get_mut(&id) {
+            entry.is_cancelled = true;
+        }
+    }
+
     /// A resume was granted at that offset.
     pub(super) fn resumed(&self, id: DocumentId, offset: Offset) {
         let mut book = self.book();
@@ -337,6 +384,15 @@ impl Ledger {
             self.breach(format!("{id}: {breach}; {known}; {status:?}", known = known.words()));
         }
     }
+}
+
+/// What a document outlives, as the server has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Survives {
+    /// The death of the server; its sync follows.
+    Kills,
+    /// A power cut as well.
+    PowerCuts,
 }
 
 /// How a status breaks a promise, if it does.

@@ -6,15 +6,18 @@ use super::cli_uploader::CliUploader;
 use super::crash_client::{Connections, CrashClient, Gone};
 use super::data_dirs::DataDirs;
 use super::disaster::{Disaster, Point};
+use super::http_uploader::HttpUploader;
 use super::ledger::Ledger;
 use super::tree_check;
 use super::tree_worker::TreeWorker;
 use super::uploader::Uploader;
 use crate::PATIENCE;
 use crate::cli_fixture::CliFixture;
+use crate::http_client::HttpClient;
 use crate::process::{Ended, Launch, ServerProcess, output, towlined};
 use crate::site::TestUser;
 use rustix::process::Signal;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use tokio::task::JoinSet;
 use towline_types::DocumentId;
@@ -50,6 +53,11 @@ impl Round {
         let (putting, users) = self.data_dirs.users.split_last().expect("there are people");
         for user in users {
             for _ in 0..chance.u8(1..3) {
+                if chance.u8(0..5) < 2 {
+                    let mut uploader = self.over_http(address, user, chance.fork());
+                    traffic.spawn(async move { uploader.work().await });
+                    continue;
+                }
                 let Ok(client) =
                     CrashClient::open(address, user, &self.ledger, &self.connections).await
                 else {
@@ -183,8 +191,14 @@ impl Round {
         }
         for user in &self.data_dirs.users {
             for id in self.ledger.unfinished(user.id) {
-                let mut uploader = self.honest(user, id).await?;
-                let finished = uploader.finish(id).await;
+                let in_blocks = self.ledger.entry(id).is_some_and(|known| known.blocks);
+                let finished = if in_blocks || chance.bool() {
+                    self.honest(user, id).await?.finish(id).await
+                } else {
+                    let chance = fastrand::Rng::with_seed(id.get());
+                    let uploader = self.over_http(address, user, chance);
+                    HttpUploader { damages: false, ..uploader }.finish(id).await
+                };
                 // An upload without a promised byte may have been given up meanwhile.
                 if self.ledger.entry(id).is_some_and(|known| known.is_unfinished()) {
                     finished.map_err(failed("an upload"))?;
@@ -208,6 +222,23 @@ impl Round {
             }
         }
         self.verify().await
+    }
+
+    /// A client of that user at the HTTP door.
+    fn over_http(
+        &self,
+        address: SocketAddr,
+        user: &TestUser,
+        chance: fastrand::Rng,
+    ) -> HttpUploader {
+        HttpUploader {
+            http: HttpClient::new(address, &user.token),
+            connections: self.connections.clone(),
+            user: user.clone(),
+            ledger: self.ledger.clone(),
+            chance,
+            damages: true,
+        }
     }
 
     /// An uploader that completes that upload of that user and sends no damaged blocks.

@@ -62,6 +62,8 @@ impl Heard {
         self.taken_back += other.taken_back;
         self.cancelled += other.cancelled;
         self.tree_changes += other.tree_changes;
+        self.over_http += other.over_http;
+        self.http_reads += other.http_reads;
     }
 }
 
@@ -86,6 +88,8 @@ impl fmt::Display for Report {
         row("blocks taken back", heard.taken_back)?;
         row("uploads cancelled", heard.cancelled)?;
         row("changes of a tree promised", heard.tree_changes)?;
+        row("answers over HTTP that promised something", heard.over_http)?;
+        row("documents read over HTTP", heard.http_reads)?;
         row("promises broken", u64::from(self.broken.is_some()))?;
         writeln!(f, "seed {}, {:.0} s", self.seed, self.took.as_secs_f64())?;
         if let Some(why) = &self.no_power_cuts {

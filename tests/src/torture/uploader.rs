@@ -88,7 +88,7 @@ impl Uploader {
         let is_last = wanted.is_some();
         let claimed = wanted.or_else(|| {
             let again = self.chance.u8(..) < 200;
-            again.then(|| self.ledger.claim(self.user.id, &mut self.chance)).flatten()
+            again.then(|| self.ledger.claim(self.user.id, &mut self.chance, |_| true)).flatten()
         });
         if claimed.is_none() && self.chance.u8(..) < 100 {
             return self.throw().await;
