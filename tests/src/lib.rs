@@ -11,6 +11,7 @@ pub mod disks;
 mod flip;
 pub mod fuzz;
 pub mod http_client;
+pub mod http_scenario;
 pub mod last_release;
 pub mod local_tree;
 pub mod named_tests;

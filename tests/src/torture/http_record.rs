@@ -125,7 +125,7 @@ fn bytes(
 
 /// The number of the upload that begins.
 pub(super) fn number(answer: &HttpAnswer) -> Option<DocumentId> {
-    let number = answer.header("location")?.strip_prefix("/uploads/")?;
+    let (_, number) = answer.header("location")?.rsplit_once("/uploads/")?;
     number.parse().ok().and_then(|number: u64| DocumentId::try_from(number).ok())
 }
 

@@ -5,6 +5,7 @@
 //! and n grows until no thread makes that many calls. The quick form takes the first few numbers;
 //! `TOWLINE_LONG=1` takes all.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use towline_tests::is_long;
 use towline_tests::process::{Ended, Launch, ServerProcess};
@@ -15,7 +16,7 @@ use towline_tests::volume;
 
 /// A kind of system call that fails.
 #[derive(Debug, Clone, Copy)]
-struct Fault {
+pub(crate) struct Fault {
     /// The system calls, as `strace` names them.
     calls: &'static str,
     /// The result that the calls get, in the syntax of `strace`.
@@ -26,7 +27,7 @@ struct Fault {
 
 /// Which files the calls are about.
 #[derive(Debug, Clone, Copy)]
-enum Aim {
+pub(crate) enum Aim {
     /// Calls about any file, or about none.
     All,
     /// The staging files themselves.
@@ -37,11 +38,11 @@ enum Aim {
     Catalog,
 }
 
-const fn fault(calls: &'static str, answer: &'static str, aim: Aim) -> Fault {
+pub(crate) const fn fault(calls: &'static str, answer: &'static str, aim: Aim) -> Fault {
     Fault { calls, answer, aim, allowed_loss: AllowedLoss::None }
 }
 
-const fn failed_sync(calls: &'static str, answer: &'static str) -> Fault {
+pub(crate) const fn failed_sync(calls: &'static str, answer: &'static str) -> Fault {
     Fault { calls, answer, aim: Aim::Bytes, allowed_loss: AllowedLoss::FailedSync }
 }
 
@@ -53,11 +54,11 @@ impl Fault {
     }
 }
 
-const EIO: &str = "error=EIO";
-const ENOSPC: &str = "error=ENOSPC";
-const EINTR: &str = "error=EINTR";
+pub(crate) const EIO: &str = "error=EIO";
+pub(crate) const ENOSPC: &str = "error=ENOSPC";
+pub(crate) const EINTR: &str = "error=EINTR";
 
-const BYTES: &[Fault] = &[
+pub(crate) const BYTES: &[Fault] = &[
     fault("pwrite64", EIO, Aim::Bytes),
     fault("pwrite64", ENOSPC, Aim::Bytes),
     fault("pwrite64", EINTR, Aim::Bytes),
@@ -72,7 +73,7 @@ const BYTES: &[Fault] = &[
     fault("ftruncate", EINTR, Aim::Bytes),
 ];
 
-const NAMES: &[Fault] = &[
+pub(crate) const NAMES: &[Fault] = &[
     fault("fsync", EIO, Aim::Names),
     fault("fsync", ENOSPC, Aim::Names),
     fault("openat,openat2", EIO, Aim::Names),
@@ -86,7 +87,7 @@ const NAMES: &[Fault] = &[
     fault("newfstatat", EIO, Aim::Names),
 ];
 
-const CATALOG: &[Fault] = &[
+pub(crate) const CATALOG: &[Fault] = &[
     fault("pwrite64", EIO, Aim::Catalog),
     fault("pwrite64", ENOSPC, Aim::Catalog),
     fault("pwrite64", EINTR, Aim::Catalog),
@@ -99,7 +100,7 @@ const CATALOG: &[Fault] = &[
 ];
 
 /// Everything else that the server does: state file, keys, lock, folders.
-const REST: &[Fault] = &[
+pub(crate) const REST: &[Fault] = &[
     fault("fsync", EIO, Aim::All),
     fault("rename,renameat,renameat2", EIO, Aim::All),
     fault("rename,renameat,renameat2", ENOSPC, Aim::All),
@@ -122,25 +123,67 @@ fn numbers() -> Box<dyn Iterator<Item = u32> + Send> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nth_call_on_bytes_fails() {
-    each(BYTES).await;
+    each::<Scenario>(BYTES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nth_call_on_names_fails() {
-    each(NAMES).await;
+    each::<Scenario>(NAMES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nth_call_on_the_catalog_fails() {
-    each(CATALOG).await;
+    each::<Scenario>(CATALOG).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nth_call_on_anything_else_fails() {
-    each(REST).await;
+    each::<Scenario>(REST).await;
 }
 
-async fn each(faults: &[Fault]) {
+/// Uploads in two halves, and the checks behind them.
+pub(crate) trait Steps {
+    fn of(user: &TestUser) -> Self;
+    async fn set_out(&mut self, address: SocketAddr);
+    async fn go_on(&mut self, address: SocketAddr);
+    async fn arrive(&mut self, address: SocketAddr, site: &Site, allowed_loss: AllowedLoss);
+    async fn assert_closed(&self, address: SocketAddr, hit: &[String]);
+    fn assert_only_whole_files(&self, site: &Site);
+    fn errors(&self) -> Vec<String>;
+}
+
+impl Steps for Scenario {
+    fn of(user: &TestUser) -> Self {
+        Self::new(user)
+    }
+
+    async fn set_out(&mut self, address: SocketAddr) {
+        self.set_out(address).await;
+    }
+
+    async fn go_on(&mut self, address: SocketAddr) {
+        self.go_on(address).await;
+    }
+
+    async fn arrive(&mut self, address: SocketAddr, site: &Site, allowed_loss: AllowedLoss) {
+        self.arrive(address, site, allowed_loss).await;
+    }
+
+    async fn assert_closed(&self, address: SocketAddr, hit: &[String]) {
+        self.assert_closed(address, hit).await;
+    }
+
+    fn assert_only_whole_files(&self, site: &Site) {
+        self.assert_only_whole_files(site);
+    }
+
+    fn errors(&self) -> Vec<String> {
+        self.errors()
+    }
+}
+
+/// Every fault at every n, with these uploads.
+pub(crate) async fn each<S: Steps>(faults: &[Fault]) {
     if !volume::has("strace") {
         return;
     }
@@ -148,7 +191,7 @@ async fn each(faults: &[Fault]) {
     for fault in faults {
         let mut times = 0;
         for n in numbers() {
-            if !Trial::new(*fault, n).await.run().await {
+            if !Trial::new(*fault, n).await.run::<S>().await {
                 break;
             }
             times += 1;
@@ -178,8 +221,8 @@ impl Trial {
     /// Runs the first half of the scenario with the fault; kills the server, so that the next start
     /// finds unfinished work; runs that start and the second half with the fault again; and then
     /// the end without the fault. Returns whether the fault happened.
-    async fn run(self) -> bool {
-        let mut scenario = Scenario::new(&self.user);
+    async fn run<S: Steps>(self) -> bool {
+        let mut scenario = S::of(&self.user);
         let first = self.start().await;
         if let Some(server) = &first {
             scenario.set_out(server.address()).await;
@@ -225,7 +268,7 @@ impl Trial {
     }
 
     /// Kills the server. Returns whether the fault happened.
-    async fn end(&self, server: Option<ServerProcess>, scenario: &Scenario) -> bool {
+    async fn end(&self, server: Option<ServerProcess>, scenario: &impl Steps) -> bool {
         let strace = self.strace();
         if let Some(mut server) = server {
             if self.fault.is_of_a_sync() && strace.has_fired() && !server.has_ended() {
