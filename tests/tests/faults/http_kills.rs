@@ -58,7 +58,7 @@ async fn a_server_killed_at_every_point_keeps_every_promise_over_http() {
     let mut never: BTreeSet<_> = points.iter().copied().collect();
     for length_told in BOTH {
         for point in &points {
-            for time in 1..=times(2) {
+            for time in 1..=times(1) {
                 let site = Site::in_memory();
                 let user = site.add_user("ada").await;
                 let mut scenario = HttpScenario::new(&user, length_told);

@@ -18,6 +18,7 @@ async fn no_kill_and_no_power_cut_breaks_a_promise() {
     }
     assert_eq!(report.broken, None);
     assert!(report.heard.durable > 0 && report.heard.receipts > 0, "{report}");
+    assert!(report.heard.over_http > 0 && report.heard.http_reads > 0, "{report}");
 }
 
 /// SUCCESS may say that the document is not durable; all other promises are the same.
