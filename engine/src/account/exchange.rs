@@ -108,17 +108,20 @@ impl Exchange {
     }
 
     /// Lets go of the upload when all commands that were pushed are done, and makes durable what
-    /// was received. Returns how far the upload was.
-    pub(super) async fn close(self) -> Option<Position> {
-        let Self { session, events, mut position, .. } = self;
+    /// was received. Returns how far the upload was, and what went wrong until then, such as the
+    /// sync.
+    pub(super) async fn close(self) -> (Option<Position>, Option<Rejection>) {
+        let Self { session, events, mut position, mut rejection, .. } = self;
         let closed = session.close(Client::Listens).await;
         drop(events);
         for event in closed.last_events().await {
-            if let EventKind::Progress(last) = event.kind {
-                position = Some(last);
+            match event.kind {
+                EventKind::Progress(last) => position = Some(last),
+                EventKind::Rejected(last) => rejection = rejection.or(Some(last)),
+                _ => {}
             }
         }
-        position
+        (position, rejection)
     }
 
     async fn next(&mut self) -> Result<Heard, Rejection> {

@@ -206,6 +206,19 @@ impl UploadHandle {
     /// Lets go of the upload when all bytes that were given are written, makes them durable, and
     /// returns how far it is. Not cancel-safe: dropped, the upload is paused all the same.
     pub async fn pause(self) -> Option<Position> {
-        self.exchange.close().await
+        self.exchange.close().await.0
+    }
+
+    /// As [`pause`](Self::pause), for a caller who says that the bytes were taken. Not cancel-safe:
+    /// dropped, the upload is paused all the same.
+    ///
+    /// # Errors
+    /// The first error since the last answer, and how the upload has ended: where its sync fails,
+    /// it has failed, and its bytes were not taken (P5).
+    pub async fn pause_durably(self) -> Result<Option<Position>, Rejection> {
+        match self.exchange.close().await {
+            (_, Some(rejection)) => Err(rejection),
+            (position, None) => Ok(position),
+        }
     }
 }

@@ -125,7 +125,7 @@ pub(super) async fn append(
             Ok(completion) => Ok(Taken::Stored(completion)),
             // Bytes of another request that has not ended may still be taken back.
             Err(Rejection { kind: RejectionKind::Incomplete { .. }, .. }) => {
-                Ok(Taken::Paused(upload.pause().await.unwrap_or(position)))
+                paused(context, upload, position).await
             }
             Err(rejection) => {
                 upload.pause().await;
@@ -133,7 +133,25 @@ pub(super) async fn append(
             }
         };
     }
-    Ok(Taken::Paused(upload.pause().await.unwrap_or(position)))
+    paused(context, upload, position).await
+}
+
+/// Makes durable what came (P1). Where the sync or its record fails, the bytes were not taken,
+/// whatever came before (P5).
+async fn paused(
+    context: &Context,
+    upload: UploadHandle,
+    position: Position,
+) -> Result<Taken, Failed> {
+    let paused_at = upload.pause_durably().await?.unwrap_or(position);
+    // Of bytes that are not durable, some may be those of another request that has not ended.
+    if paused_at.durable.get() < position.received
+        && let Err(unready) = context.shared.engine.ready().await
+    {
+        let code = "storage_read_only";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, unready.to_string()).into());
+    }
+    Ok(Taken::Paused(paused_at))
 }
 
 /// With a digest the bytes count only once all of them are there and compared.

@@ -136,7 +136,7 @@ async fn a_scanner_that_hangs_is_ended_and_asked_again() {
     let mut client = server.client(&ada).await;
     let file = TestFile::new(500, 9401);
     let id = client.put(upload("a.bin", &file), &file).await;
-    server.says("the scanner took too long").await;
+    server.says("took too long").await;
     client.assert_held(id, Code::Scanning).await;
     server.assert_calm();
     server.gone().await;
